@@ -1,0 +1,1 @@
+//! What can be judged about an object when it is written.

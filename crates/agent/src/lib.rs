@@ -1,0 +1,1 @@
+//! Keeps its identity, dials the gateway, replays allowed requests to local targets.

@@ -1,0 +1,1 @@
+//! The openchoreo.dev/v1alpha1 kinds, validated names, conditions and labels.

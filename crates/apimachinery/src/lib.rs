@@ -1,0 +1,1 @@
+//! Pure Kubernetes semantics: schemas, patches, apply, selectors, tables.

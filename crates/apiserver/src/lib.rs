@@ -1,0 +1,1 @@
+//! The embedded Kubernetes HTTP API over a store.

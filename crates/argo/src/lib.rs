@@ -1,0 +1,1 @@
+//! The Argo Workflow manifests and node status that BuildPlane reads and writes.

@@ -1,0 +1,2 @@
+//! The buildplane binary.
+fn main() {}

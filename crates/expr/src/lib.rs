@@ -1,0 +1,1 @@
+//! Our facade over the CEL library.

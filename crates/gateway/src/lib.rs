@@ -1,0 +1,1 @@
+//! Accepts agents, decides who may speak for which custom resource, routes requests.

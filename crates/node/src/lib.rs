@@ -1,0 +1,1 @@
+//! Runs the Pods of the embedded build plane through an executor and keeps their logs.

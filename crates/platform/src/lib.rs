@@ -1,0 +1,1 @@
+//! The local platform: PKI, ports, child processes and wiring of buildplane up.

@@ -1,0 +1,1 @@
+//! Templates over a document and the parameter-schema shorthand.

@@ -1,0 +1,1 @@
+//! Test support: real kubectl and helm, platforms, object builders.

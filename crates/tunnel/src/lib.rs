@@ -1,0 +1,1 @@
+//! HTTP/2 over a WebSocket byte stream, both ends.

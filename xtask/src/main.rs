@@ -1,0 +1,2 @@
+//! Repository chores: generate and check.
+fn main() {}
