@@ -1,1 +1,12 @@
-//! The accept loop: TLS with a deadline, HTTP/1 and HTTP/2, peer certificates, limits, graceful shutdown.
+//! The one accept loop: TLS with a deadline, HTTP/1 and HTTP/2, peer certificates, limits, graceful shutdown.
+//!
+//! It knows nothing of what is served. Who the peer is stands in the request's extensions: [`PeerAddr`] always,
+//! `Arc<buildplane_tls::PeerCertificates>` when the client presented a certificate. Start reading at [`serve`].
+
+mod accept;
+mod connection;
+mod limits;
+
+pub use accept::{serve, serve_plain};
+pub use connection::{BoxError, PeerAddr};
+pub use limits::Limits;
