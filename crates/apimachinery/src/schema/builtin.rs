@@ -1,0 +1,1 @@
+//! Merge keys and list types of the built-in kinds, by definition name.

@@ -1,0 +1,188 @@
+//! The compiled form of a schema: an arena of nodes, because the schemas of some kinds are recursive.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde_json::{Number, Value};
+
+pub(crate) type NodeId = u32;
+
+#[derive(Debug)]
+pub(crate) struct Arena {
+    pub(super) nodes: Vec<NodeData>,
+}
+
+/// The JSON types a value may have; none named is every type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Types {
+    pub(super) object: bool,
+    pub(super) array: bool,
+    pub(super) string: bool,
+    pub(super) integer: bool,
+    pub(super) number: bool,
+    pub(super) boolean: bool,
+}
+
+impl Types {
+    pub(super) fn is_any(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The names as the messages show them, `integer,string`.
+    pub(super) fn names(self) -> String {
+        let named = [
+            (self.object, "object"),
+            (self.array, "array"),
+            (self.boolean, "boolean"),
+            (self.integer, "integer"),
+            (self.number, "number"),
+            (self.string, "string"),
+        ];
+        let names: Vec<&str> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
+        names.join(",")
+    }
+}
+
+/// `x-kubernetes-list-type`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ListType {
+    /// One value as a whole.
+    #[default]
+    Atomic,
+    /// Scalars, each at most once.
+    Set,
+    /// Objects told apart by these keys.
+    Map(Vec<String>),
+}
+
+/// `x-kubernetes-patch-strategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PatchStrategy {
+    /// Lists are merged, by key or as sets of scalars.
+    pub(crate) merge: bool,
+    /// Fields the patch does not retain are dropped.
+    pub(crate) retain_keys: bool,
+}
+
+/// What may stand in an object beside its properties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Additional {
+    /// Nothing: it is pruned.
+    #[default]
+    Unknown,
+    /// Entries of this schema.
+    Schema(NodeId),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct NodeData {
+    pub(super) types: Types,
+    pub(super) nullable: bool,
+    pub(super) int_or_string: bool,
+    pub(super) preserve_unknown: bool,
+    pub(super) embedded_resource: bool,
+    pub(super) properties: BTreeMap<String, NodeId>,
+    pub(super) additional: Additional,
+    pub(super) items: Option<NodeId>,
+    pub(super) list_type: ListType,
+    pub(super) atomic_map: bool,
+    pub(super) patch_key: Option<String>,
+    pub(super) patch_strategy: PatchStrategy,
+    pub(super) default: Option<Value>,
+    pub(super) checks: Option<Box<Checks>>,
+}
+
+/// The value constraints of a node; most nodes have none.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(super) required: Vec<String>,
+    pub(super) one_of_values: Option<Vec<Value>>,
+    pub(super) pattern: Option<Regex>,
+    pub(super) format: Option<String>,
+    pub(super) min_length: Option<u64>,
+    pub(super) max_length: Option<u64>,
+    pub(super) min_items: Option<u64>,
+    pub(super) max_items: Option<u64>,
+    pub(super) unique_items: bool,
+    pub(super) min_properties: Option<u64>,
+    pub(super) max_properties: Option<u64>,
+    pub(super) minimum: Option<Number>,
+    pub(super) maximum: Option<Number>,
+    pub(super) exclusive_minimum: bool,
+    pub(super) exclusive_maximum: bool,
+    pub(super) multiple_of: Option<Number>,
+    pub(super) all_of: Vec<NodeId>,
+    pub(super) any_of: Vec<NodeId>,
+    pub(super) one_of: Vec<NodeId>,
+    pub(super) not: Option<NodeId>,
+}
+
+/// A place in a schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node<'a> {
+    arena: &'a Arena,
+    pub(super) data: &'a NodeData,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn root(arena: &'a Arena) -> Self {
+        Self { arena, data: &arena.nodes[0] }
+    }
+
+    /// Node ids only come from the compiler, which made the arena they point into.
+    pub(super) fn at(self, id: NodeId) -> Self {
+        Self { arena: self.arena, data: &self.arena.nodes[id as usize] }
+    }
+
+    /// The schema of a named property (not of a map's entry).
+    pub(crate) fn property(self, name: &str) -> Option<Self> {
+        self.data.properties.get(name).map(|id| self.at(*id))
+    }
+
+    /// The schema of an object's member: property, map entry, or an unknown one that is preserved.
+    pub(crate) fn member(self, name: &str) -> Option<Self> {
+        self.property(name).or_else(|| self.entry())
+    }
+
+    /// The schema of a map's entries.
+    pub(crate) fn entry(self) -> Option<Self> {
+        match self.data.additional {
+            Additional::Schema(id) => Some(self.at(id)),
+            Additional::Unknown => None,
+        }
+    }
+
+    /// The schema of a list's items.
+    pub(crate) fn items(self) -> Option<Self> {
+        self.data.items.map(|id| self.at(id))
+    }
+
+    pub(crate) fn list_type(self) -> &'a ListType {
+        &self.data.list_type
+    }
+
+    pub(crate) fn is_atomic_map(self) -> bool {
+        self.data.atomic_map
+    }
+
+    pub(crate) fn patch_key(self) -> Option<&'a str> {
+        self.data.patch_key.as_deref()
+    }
+
+    pub(crate) fn patch_strategy(self) -> PatchStrategy {
+        self.data.patch_strategy
+    }
+
+    pub(crate) fn default_value(self) -> Option<&'a Value> {
+        self.data.default.as_ref()
+    }
+
+    pub(crate) fn preserves_unknown(self) -> bool {
+        self.data.preserve_unknown
+    }
+
+    /// Whether nothing is said about the form of the value.
+    pub(crate) fn is_untyped(self) -> bool {
+        self.data.types.is_any() && !self.data.int_or_string && self.data.properties.is_empty()
+    }
+}
