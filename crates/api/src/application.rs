@@ -23,7 +23,7 @@ use crate::schema::{self, Object};
     shortname = "proj",
     shortname = "projs",
     category = "openchoreo",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectSpec {
@@ -48,9 +48,9 @@ pub struct ProjectSpec {
     shortname = "comp",
     shortname = "comps",
     category = "openchoreo",
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.owner.projectName"),
-    printcolumn(name = "ComponentType", type_ = "string", json_path = ".spec.componentType.name"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Project", "type": "string", "jsonPath": ".spec.owner.projectName"}"#,
+    printcolumn = r#"{"name": "ComponentType", "type": "string", "jsonPath": ".spec.componentType.name"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentSpec {

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "SecretReference says where a secret is kept. It never holds the secret itself.",
     category = "openchoreo",
-    printcolumn(name = "Type", type_ = "string", json_path = ".spec.template.type"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".spec.template.type"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecretReferenceSpec {

@@ -19,8 +19,8 @@ use crate::schema::{self, Object};
     derive = "PartialEq",
     doc = "Workflow is a parameterized template of what a WorkflowRun starts on a build plane.",
     category = "openchoreo",
-    printcolumn(name = "Plane", type_ = "string", json_path = ".spec.buildPlaneRef.name"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Plane", "type": "string", "jsonPath": ".spec.buildPlaneRef.name"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowSpec {

@@ -20,10 +20,10 @@ use crate::schema;
     derive = "PartialEq",
     doc = "Workload is what a build produced, for a component to deploy.",
     category = "openchoreo",
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.owner.projectName"),
-    printcolumn(name = "Component", type_ = "string", json_path = ".spec.owner.componentName"),
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.container.image", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Project", "type": "string", "jsonPath": ".spec.owner.projectName"}"#,
+    printcolumn = r#"{"name": "Component", "type": "string", "jsonPath": ".spec.owner.componentName"}"#,
+    printcolumn = r#"{"name": "Image", "type": "string", "jsonPath": ".spec.container.image", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
