@@ -112,7 +112,9 @@ pub enum LimitExceeded {
         limit: usize,
     },
     /// Evaluation takes too many steps or makes too much data.
-    #[error("the evaluation costs more than {limit} units; iterate over smaller lists or split the expression")]
+    #[error(
+        "the evaluation costs more than {limit} units; iterate over smaller lists or split the expression"
+    )]
     Cost {
         /// The most units allowed.
         limit: u64,

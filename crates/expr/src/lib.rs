@@ -21,10 +21,20 @@
 //!
 //! Start reading at [`environment`](Environment), then `lower` (syntax tree to resolved tree) and `eval`.
 
+mod budget;
 mod environment;
 mod error;
+mod eval;
+mod foreign;
+mod library;
 mod limits;
+mod lower;
+mod node;
+mod operators;
+mod output;
+mod parse;
 mod program;
+mod value;
 
 pub use environment::{Arity, Environment};
 pub use error::{Error, LimitExceeded};

@@ -1,60 +1,99 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::{Error, Limits};
+use crate::budget::Budget;
+use crate::error::Error;
+use crate::eval::Evaluation;
+use crate::limits::Limits;
+use crate::lower::Lowered;
+use crate::node::Node;
+use crate::output;
+use crate::value::Val;
 
 /// A compiled expression. Cheap to clone; evaluate it as often as needed, from any thread.
 #[derive(Debug, Clone)]
 pub struct Program {
-    source: std::sync::Arc<str>,
+    compiled: Arc<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    source: String,
+    variables: Vec<String>,
+    used: BTreeMap<usize, BTreeSet<String>>,
+    node: Node,
 }
 
 /// What an expression gave.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// A value, as JSON.
+    /// A value, as JSON. Durations are printed as Go does (`1h30m0s`), timestamps in RFC 3339, bytes in base64.
     Value(Json),
     /// The absent value (an empty optional, or a function's "leave this out"): whoever asked drops the field.
     Absent,
 }
 
 impl Program {
-    pub(crate) fn stub(source: &str) -> Self {
-        Self { source: source.into() }
+    pub(crate) fn new(source: &str, variables: &[&str], lowered: Lowered) -> Self {
+        let variables = variables.iter().map(|&name| name.to_owned()).collect();
+        let Lowered { node, used } = lowered;
+        Self { compiled: Arc::new(Compiled { source: source.to_owned(), variables, used, node }) }
     }
 
     /// Evaluates with the given values of the declared variables, which are read in place.
+    ///
+    /// # Errors
+    /// [`Error::Unbound`] where the expression needs a variable that has no binding; otherwise what the evaluation
+    /// met.
     pub fn evaluate(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<Outcome, Error> {
-        let _ = (bindings, limits);
-        Err(Error::Unbound { name: String::new() })
+        let value = self.run(bindings, limits)?;
+        Ok(output::result(&value, limits)?.map_or(Outcome::Absent, Outcome::Value))
     }
 
     /// Evaluates to a bool; anything else is an [`Error::UnexpectedResult`].
     pub fn evaluate_bool(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<bool, Error> {
-        let _ = self.evaluate(bindings, limits)?;
-        Ok(true)
+        match self.run(bindings, limits)? {
+            Val::Bool(value) => Ok(value),
+            other => Err(Error::UnexpectedResult { expected: "a bool", actual: other.type_name() }),
+        }
     }
 
     /// Evaluates to a string; anything else is an [`Error::UnexpectedResult`].
     pub fn evaluate_string(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<String, Error> {
-        let _ = self.evaluate(bindings, limits)?;
-        Ok(String::new())
+        match self.run(bindings, limits)? {
+            Val::Text(text) => Ok(text.to_string()),
+            other => Err(Error::UnexpectedResult { expected: "a string", actual: other.type_name() }),
+        }
+    }
+
+    fn run<'a>(&self, bindings: &[(&str, &'a Json)], limits: &Limits) -> Result<Val<'a>, Error> {
+        let names = &self.compiled.variables;
+        let value = |name: &String| bindings.iter().find(|(bound, _)| bound == name).map(|(_, json)| *json);
+        let mut evaluation = Evaluation {
+            names,
+            inputs: names.iter().map(|name| value(name).map(Val::from_json)).collect(),
+            locals: Vec::new(),
+            budget: Budget::new(limits.cost),
+        };
+        evaluation.node(&self.compiled.node)
     }
 
     /// The source text.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.compiled.source
     }
 
     /// Declared variables that the expression mentions.
     pub fn variables(&self) -> BTreeSet<&str> {
-        BTreeSet::new()
+        self.compiled.used.keys().map(|index| self.compiled.variables[*index].as_str()).collect()
     }
 
     /// The constant keys selected directly on `variable`: `a` and `b` for `v.a + v["b"].c`.
     pub fn members(&self, variable: &str) -> BTreeSet<&str> {
-        let _ = variable;
-        BTreeSet::new()
+        let index = self.compiled.variables.iter().position(|name| name == variable);
+        let members = index.and_then(|index| self.compiled.used.get(&index));
+        members.into_iter().flatten().map(String::as_str).collect()
     }
 }
