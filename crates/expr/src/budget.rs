@@ -20,16 +20,12 @@ impl Budget {
     /// Takes `units`. To be called *before* the work that they stand for.
     pub(crate) fn take(&mut self, units: usize) -> Result<(), Error> {
         let units = u64::try_from(units).unwrap_or(u64::MAX);
-        match self.left.checked_sub(units) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                self.left = 0;
-                Err(Error::Limit(LimitExceeded::Cost { limit: self.limit }))
-            }
-        }
+        let Some(left) = self.left.checked_sub(units) else {
+            self.left = 0;
+            return Err(Error::Limit(LimitExceeded::Cost { limit: self.limit }));
+        };
+        self.left = left;
+        Ok(())
     }
 
     /// Takes what handling so many bytes of text costs.

@@ -143,7 +143,7 @@ impl<'a> Evaluation<'_, 'a> {
 
     fn index(&mut self, index: &Index) -> Result<Val<'a>, Error> {
         let operand = self.node(&index.operand)?;
-        let key = self.node(&index.index)?;
+        let key = self.node(&index.key)?;
         match operand {
             Val::Optional(None) => Ok(Val::Optional(None)),
             Val::Optional(Some(inner)) => optional(operators::index(&inner, &key)),

@@ -144,11 +144,11 @@ impl Lowering<'_> {
 
     fn index(&mut self, operand: &IdedExpr, index: &IdedExpr, optional: bool) -> Result<Node, Error> {
         let operand = self.expression(operand)?;
-        let index = self.expression(index)?;
-        if let Node::Constant(Val::Text(key)) = &index {
+        let key = self.expression(index)?;
+        if let Node::Constant(Val::Text(key)) = &key {
             self.note_member(&operand, key);
         }
-        Ok(Node::Index(Box::new(Index { operand, index, optional })))
+        Ok(Node::Index(Box::new(Index { operand, key, optional })))
     }
 
     fn note_member(&mut self, operand: &Node, member: &str) {

@@ -65,7 +65,7 @@ pub(crate) struct Select {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) operand: Node,
-    pub(crate) index: Node,
+    pub(crate) key: Node,
     pub(crate) optional: bool,
 }
 

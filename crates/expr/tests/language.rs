@@ -271,7 +271,7 @@ fn nesting_is_refused_before_it_exhausts_the_stack() {
             for depth in [150, 1000, 1900] {
                 let outcome = run(&nested(depth), &json!({}));
                 // The parser folds pairs of these away.
-                assert!(outcome.is_err() || open == "!", "{open} {depth}");
+                assert!(outcome.is_err() || "!-".contains(open), "{open} {depth}");
             }
         }
         for operator in ["+", "&&", "||", "==", ".", "?self:"] {

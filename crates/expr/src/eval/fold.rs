@@ -57,9 +57,12 @@ impl<'a> Evaluation<'_, 'a> {
                 Ok(list
                     .iter()
                     .enumerate()
-                    .map(|(index, element)| match two_variables {
-                        true => Item { first: Val::length(index), second: Some(element) },
-                        false => Item { first: element, second: None },
+                    .map(|(index, element)| {
+                        if two_variables {
+                            Item { first: Val::length(index), second: Some(element) }
+                        } else {
+                            Item { first: element, second: None }
+                        }
                     })
                     .collect())
             }

@@ -188,8 +188,8 @@ pub(crate) fn first<'a>(arguments: &[Val<'a>], _: &mut Budget) -> Result<Val<'a>
 
 pub(crate) fn last<'a>(arguments: &[Val<'a>], _: &mut Budget) -> Result<Val<'a>, Error> {
     let list = list("last", arguments)?;
-    let last = list.len().checked_sub(1).and_then(|index| list.at(index));
-    Ok(last.map_or(Val::Optional(None), Val::some))
+    let found = list.len().checked_sub(1).and_then(|index| list.at(index));
+    Ok(found.map_or(Val::Optional(None), Val::some))
 }
 
 pub(crate) fn range<'a>(arguments: &[Val<'a>], budget: &mut Budget) -> Result<Val<'a>, Error> {

@@ -5,14 +5,17 @@ use crate::budget::Budget;
 use crate::error::Error;
 use crate::value::Val;
 
+#[expect(clippy::unnecessary_wraps, reason = "all functions of the table have one type")]
 pub(crate) fn of<'a>(arguments: &[Val<'a>], _: &mut Budget) -> Result<Val<'a>, Error> {
     Ok(Val::some(arguments[0].clone()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all functions of the table have one type")]
 pub(crate) fn of_non_zero<'a>(arguments: &[Val<'a>], _: &mut Budget) -> Result<Val<'a>, Error> {
     if arguments[0].is_zero() { Ok(Val::Optional(None)) } else { Ok(Val::some(arguments[0].clone())) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all functions of the table have one type")]
 pub(crate) fn none<'a>(_: &[Val<'a>], _: &mut Budget) -> Result<Val<'a>, Error> {
     Ok(Val::Optional(None))
 }

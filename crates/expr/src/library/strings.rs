@@ -186,7 +186,7 @@ pub(crate) fn join<'a>(arguments: &[Val<'a>], budget: &mut Budget) -> Result<Val
     };
     let mut joined = String::new();
     for (index, item) in list.iter().enumerate() {
-        let part = item.as_text().ok_or_else(|| mismatch("join", &[item.clone()]))?;
+        let part = item.as_text().ok_or_else(|| mismatch("join", std::slice::from_ref(&item)))?;
         budget.take_bytes(part.len() + separator.len())?;
         if index > 0 {
             joined.push_str(separator);

@@ -17,7 +17,7 @@ impl Lowering<'_> {
                 let field = Node::Constant(Val::text(select.field));
                 Ok(Node::Has(Box::new((select.operand, field))))
             }
-            Node::Index(index) if !index.optional => Ok(Node::Has(Box::new((index.operand, index.index)))),
+            Node::Index(index) if !index.optional => Ok(Node::Has(Box::new((index.operand, index.key)))),
             _ => Err(invalid()),
         }
     }
