@@ -1,4 +1,5 @@
 //! A listener over real sockets: who the service sees, what a slow or greedy peer gets, how shutdown ends.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

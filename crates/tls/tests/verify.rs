@@ -1,4 +1,5 @@
 //! Verdicts on client certificates, and on bundles of trusted certificates.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::time::{Duration, SystemTime};
 
@@ -134,6 +135,8 @@ fn a_malformed_plane_name_is_an_error_not_an_absence() {
     }
 }
 
+type Expected = fn(&AnchorError) -> bool;
+
 #[test]
 fn bundles_are_read_whole_or_refused() {
     let ca = authority("ca");
@@ -143,7 +146,6 @@ fn bundles_are_read_whole_or_refused() {
     let broken = good.replace("MII", "M!I");
     let der_in_pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
-    type Expected = fn(&AnchorError) -> bool;
     let refused: &[(&str, Vec<u8>, Expected)] = &[
         ("empty", b"".to_vec(), |e| matches!(e, AnchorError::Empty)),
         ("blank", b" \n\t".to_vec(), |e| matches!(e, AnchorError::Empty)),

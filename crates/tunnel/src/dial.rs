@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use crate::SUBPROTOCOL;
+use crate::byte_stream::ByteStream;
+use crate::error::Error;
+use crate::settings::{Settings, websocket};
+
+/// How long the gateway may take to answer the WebSocket handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The most of a refusal's text that is repeated.
+const REASON: usize = 512;
+
+/// Opens the WebSocket on a connection that stands already (TCP, TLS). `request` gives the URI and further headers.
+pub async fn dial<T>(io: T, request: Request<()>, settings: &Settings) -> Result<ByteStream<T>, Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake =
+        request.uri().clone().into_client_request().map_err(|error| Error::Handshake(Box::new(error)))?;
+    for (name, value) in request.headers() {
+        handshake.headers_mut().append(name, value.clone());
+    }
+    handshake.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let opened = client_async_with_config(handshake, io, Some(websocket()));
+    let (websocket, response) = match tokio::time::timeout(HANDSHAKE, opened).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(WsError::Http(response))) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let text = String::from_utf8_lossy(body);
+            let reason = text.chars().filter(|c| !c.is_control()).take(REASON).collect();
+            return Err(Error::Refused { status: response.status(), reason });
+        }
+        Ok(Err(error)) => return Err(Error::Handshake(Box::new(error))),
+        Err(_elapsed) => return Err(Error::HandshakeTimeout),
+    };
+    if response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).is_none_or(|chosen| chosen != SUBPROTOCOL) {
+        return Err(Error::Subprotocol);
+    }
+    Ok(ByteStream::new(websocket, settings.heartbeat))
+}

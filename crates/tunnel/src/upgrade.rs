@@ -1,0 +1,94 @@
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::SUBPROTOCOL;
+use crate::byte_stream::ByteStream;
+use crate::error::Error;
+use crate::settings::{Settings, websocket};
+
+/// Why a request is no handshake of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The method, version or upgrade headers are not those of a WebSocket handshake.
+    #[error("not a WebSocket handshake")]
+    NotAWebSocket,
+    /// The handshake came out of a browser.
+    #[error("agents send no Origin header")]
+    Origin,
+    /// The tunnel's subprotocol was not offered.
+    #[error("the subprotocol {} was not offered", SUBPROTOCOL)]
+    Subprotocol,
+}
+
+/// An agent's WebSocket handshake that was found sound and is not answered yet.
+#[derive(Debug)]
+pub struct Upgrade {
+    accept: HeaderValue,
+    upgraded: OnUpgrade,
+}
+
+impl Upgrade {
+    /// Checks the handshake of `request`, which must come from an HTTP/1.1 connection with upgrades.
+    pub fn check<B>(request: &mut Request<B>) -> Result<Self, UpgradeError> {
+        let headers = request.headers();
+        // An agent is no browser: a page in one must not be able to open a tunnel.
+        if headers.contains_key(header::ORIGIN) {
+            return Err(UpgradeError::Origin);
+        }
+        let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(UpgradeError::NotAWebSocket)?;
+        if request.method() != Method::GET
+            || !has_token(headers, &header::CONNECTION, "upgrade")
+            || !has_token(headers, &header::UPGRADE, "websocket")
+            || headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13")
+        {
+            return Err(UpgradeError::NotAWebSocket);
+        }
+        if !has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+            return Err(UpgradeError::Subprotocol);
+        }
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
+            .map_err(|_not_a_header| UpgradeError::NotAWebSocket)?;
+        let upgraded = hyper::upgrade::on(request);
+        Ok(Self { accept, upgraded })
+    }
+
+    /// The answer 101, and what becomes the byte stream once it is sent.
+    pub fn accept<B: Default>(self) -> (Response<B>, Accepted) {
+        let mut response = Response::new(B::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        (response, Accepted(self.upgraded))
+    }
+}
+
+/// A handshake that is being answered.
+#[derive(Debug)]
+pub struct Accepted(OnUpgrade);
+
+impl Accepted {
+    /// Waits until the answer is sent.
+    pub async fn byte_stream(self, settings: &Settings) -> Result<ByteStream<TokioIo<Upgraded>>, Error> {
+        let upgraded = self.0.await.map_err(|error| Error::Handshake(Box::new(error)))?;
+        let io = TokioIo::new(upgraded);
+        let websocket = WebSocketStream::from_raw_socket(io, Role::Server, Some(websocket())).await;
+        Ok(ByteStream::new(websocket, settings.heartbeat))
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim().eq_ignore_ascii_case(token))
+}
