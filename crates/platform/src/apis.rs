@@ -1,0 +1,1 @@
+//! The two embedded Kubernetes APIs.

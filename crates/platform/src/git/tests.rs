@@ -1,0 +1,132 @@
+//! The real git against the real listener.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Output;
+
+use buildplane_tls::{Alpn, ClientAuth};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::credentials::{Credentials, Login};
+use crate::layout::Layout;
+use crate::pki::Pki;
+
+struct Fixture {
+    home: tempfile::TempDir,
+    address: SocketAddr,
+    credentials: Credentials,
+    _stop: DropGuard,
+}
+
+async fn server() -> Fixture {
+    buildplane_tls::install_crypto();
+    let home = tempfile::tempdir().unwrap();
+    let layout = Layout::new(home.path().join("data"));
+    layout.create().unwrap();
+    let pki = Pki::ensure(&layout).unwrap();
+    std::fs::write(home.path().join("ca.crt"), pki.services.ca()).unwrap();
+    let credentials = Credentials::ensure(&layout).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = pki.services.server_config(&[], ClientAuth::None, &[Alpn::H2, Alpn::Http1]).unwrap();
+    let shutdown = CancellationToken::new();
+    let router = super::router(layout.git(), &credentials);
+    tokio::spawn(buildplane_serve::serve(
+        listener,
+        tls,
+        router,
+        buildplane_serve::Limits::default(),
+        shutdown.clone(),
+    ));
+    Fixture { home, address, credentials, _stop: shutdown.drop_guard() }
+}
+
+impl Fixture {
+    fn url(&self, login: Option<&Login>, repository: &str) -> String {
+        let user = login.map_or(String::new(), |l| format!("{}:{}@", l.username, l.password));
+        format!("https://{user}{}/{repository}", self.address)
+    }
+
+    async fn git(&self, directory: &Path, args: &[&str]) -> Output {
+        Command::new("git")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.home.path())
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+            .arg("-c")
+            .arg(format!("http.sslCAInfo={}", self.home.path().join("ca.crt").display()))
+            .args(args)
+            .current_dir(directory)
+            .output()
+            .await
+            .unwrap()
+    }
+
+    /// A working tree with one commit of a file of that size.
+    async fn tree(&self, bytes: usize) -> std::path::PathBuf {
+        let tree = self.home.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        // Not compressible, so that the pack is as large as the file.
+        let noise: Vec<u8> = (0..bytes)
+            .scan(1_u32, |state, _| {
+                *state ^= *state << 13;
+                *state ^= *state >> 17;
+                *state ^= *state << 5;
+                Some(state.to_le_bytes()[0])
+            })
+            .collect();
+        std::fs::write(tree.join("file"), noise).unwrap();
+        for args in [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-q", "-m", "one"]] {
+            succeeds(&self.git(&tree, args).await);
+        }
+        tree
+    }
+}
+
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn fails(output: &Output, with: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains(with), "{text}");
+}
+
+#[tokio::test]
+async fn a_push_makes_the_repository_and_a_build_clones_any_of_its_commits() {
+    let git = server().await;
+    let tree = git.tree(5_000_000).await;
+    let remote = git.url(Some(&git.credentials.git_writer), "default/greeter.git");
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+    let commit = git.git(&tree, &["rev-parse", "HEAD"]).await.stdout;
+    let commit = String::from_utf8(commit).unwrap().trim().to_owned();
+    std::fs::write(tree.join("file"), "two").unwrap();
+    succeeds(&git.git(&tree, &["commit", "-q", "-a", "-m", "two"]).await);
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+
+    let clone = git.home.path().join("clone");
+    std::fs::create_dir(&clone).unwrap();
+    let remote = git.url(Some(&git.credentials.git_reader), "default/greeter.git");
+    succeeds(&git.git(&clone, &["init", "-q"]).await);
+    succeeds(&git.git(&clone, &["fetch", "-q", "--depth=1", &remote, &commit]).await);
+    succeeds(&git.git(&clone, &["checkout", "-q", "FETCH_HEAD"]).await);
+    assert_eq!(std::fs::metadata(clone.join("file")).unwrap().len(), 5_000_000);
+}
+
+#[tokio::test]
+async fn a_reader_may_not_push_and_a_stranger_may_do_nothing() {
+    let git = server().await;
+    let tree = git.tree(10).await;
+    let reader = git.url(Some(&git.credentials.git_reader), "default/x.git");
+    fails(&git.git(&tree, &["push", "-q", &reader, "HEAD:refs/heads/main"]).await, "403");
+    fails(&git.git(&tree, &["ls-remote", &reader]).await, "not found");
+    fails(&git.git(&tree, &["ls-remote", &git.url(None, "default/x.git")]).await, "could not read Username");
+    let stranger = Login { username: "builds".to_owned(), password: "guess".to_owned() };
+    fails(
+        &git.git(&tree, &["ls-remote", &git.url(Some(&stranger), "default/x.git")]).await,
+        "Authentication failed",
+    );
+}

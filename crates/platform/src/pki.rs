@@ -1,0 +1,151 @@
+//! The platform's certificate authorities, kept in the data directory, and the leaves they issue.
+//!
+//! Four authorities, one for each question of trust: who may call the control plane (its API and the
+//! gateway's internal listener), who may call the build plane's API, which gateway an agent believes,
+//! and which services a build believes. None signs for another's question.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use buildplane_tls::{
+    Alpn, AnchorStore, Authority, CertifiedKey, ClientAuth, LeafRequest, ServerIdentity, TrustAnchors,
+};
+use kube::config::AuthInfo;
+
+use crate::layout::write_private;
+use crate::{Error, Layout};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY.as_secs());
+/// Leaves are issued anew at each start; one start may last this long.
+const LEAF_LIFETIME: Duration = Duration::from_secs(365 * DAY.as_secs());
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The platform's authorities.
+pub(crate) struct Pki {
+    pub(crate) control_plane: Trust,
+    pub(crate) build_plane: Trust,
+    pub(crate) gateway: Trust,
+    pub(crate) services: Trust,
+}
+
+/// One authority and what it is for.
+pub(crate) struct Trust {
+    what: &'static str,
+    authority: Authority,
+}
+
+impl Pki {
+    /// Reads the authorities of a data directory, or makes them.
+    pub(crate) fn ensure(layout: &Layout) -> Result<Self, Error> {
+        let directory = layout.pki();
+        Ok(Self {
+            control_plane: Trust::ensure(&directory, "control-plane")?,
+            build_plane: Trust::ensure(&directory, "build-plane")?,
+            gateway: Trust::ensure(&directory, "cluster-gateway")?,
+            services: Trust::ensure(&directory, "services")?,
+        })
+    }
+}
+
+impl Trust {
+    fn ensure(directory: &Path, what: &'static str) -> Result<Self, Error> {
+        let path = directory.join(format!("{what}-ca.pem"));
+        let authority = match fs::read_to_string(&path) {
+            Ok(pem) => Authority::from_pem(&pem, &pem).map_err(|source| failed(what, source))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = Authority::generate(&format!("buildplane {what}"), AUTHORITY_LIFETIME)
+                    .map_err(|source| failed(what, source))?;
+                // Key and certificate in one file: a crash cannot leave one without the other.
+                write_private(&path, format!("{}{}", made.cert_pem(), made.key_pem()).as_bytes())?;
+                made
+            }
+            Err(source) => return Err(Error::path("read", &path, source)),
+        };
+        Ok(Self { what, authority })
+    }
+
+    /// The authority's certificate, PEM.
+    pub(crate) fn ca(&self) -> String {
+        // The file holds the key as well; only the certificate leaves this module.
+        let pem = self.authority.cert_pem();
+        let end = "-----END CERTIFICATE-----";
+        pem.find(end).map_or_else(|| pem.to_owned(), |at| format!("{}\n", &pem[..at + end.len()]))
+    }
+
+    fn ca_der(&self) -> Result<Vec<u8>, Error> {
+        let body: String = self.ca().lines().filter(|line| !line.starts_with("-----")).collect();
+        STANDARD.decode(body).map_err(|source| failed(self.what, source))
+    }
+
+    pub(crate) fn anchors(&self) -> Result<TrustAnchors, Error> {
+        TrustAnchors::parse(self.ca()).map_err(|source| failed(self.what, source))
+    }
+
+    /// A serving certificate for loopback and the given names.
+    pub(crate) fn server(&self, names: &[&str]) -> Result<CertifiedKey, Error> {
+        let names: Vec<&str> = std::iter::once("localhost").chain(names.iter().copied()).collect();
+        self.issue(LeafRequest::server(&names, &[LOOPBACK], LEAF_LIFETIME))
+    }
+
+    /// The TLS side of a listener whose clients hold certificates of `clients`.
+    pub(crate) fn listener(
+        &self,
+        names: &[&str],
+        clients: &Self,
+    ) -> Result<Arc<rustls::ServerConfig>, Error> {
+        let anchors = AnchorStore::new(clients.anchors()?);
+        self.server_config(names, ClientAuth::Anchored(anchors), &[Alpn::H2, Alpn::Http1])
+    }
+
+    /// The TLS side of a listener.
+    pub(crate) fn server_config(
+        &self,
+        names: &[&str],
+        clients: ClientAuth,
+        alpn: &[Alpn],
+    ) -> Result<Arc<rustls::ServerConfig>, Error> {
+        ServerIdentity::new(&self.server(names)?)
+            .server_config(clients, alpn)
+            .map_err(|source| failed(self.what, source))
+    }
+
+    /// A client certificate: the user is the common name, its groups the organizations.
+    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Result<CertifiedKey, Error> {
+        let mut request = LeafRequest::client(user, LEAF_LIFETIME);
+        request.organizations = groups.iter().map(|group| (*group).to_owned()).collect();
+        self.issue(request)
+    }
+
+    /// A client's configuration for the API at `server`, as `user`.
+    pub(crate) fn client_config(
+        &self,
+        server: http::Uri,
+        user: &str,
+        groups: &[&str],
+    ) -> Result<kube::Config, Error> {
+        let certified = self.client(user, groups)?;
+        let mut config = kube::Config::new(server);
+        config.root_cert = Some(vec![self.ca_der()?]);
+        config.auth_info = AuthInfo {
+            client_certificate_data: Some(STANDARD.encode(certified.cert_pem())),
+            client_key_data: Some(STANDARD.encode(certified.key_pem()).into()),
+            ..AuthInfo::default()
+        };
+        Ok(config)
+    }
+
+    fn issue(&self, request: LeafRequest) -> Result<CertifiedKey, Error> {
+        self.authority.issue(request).map_err(|source| failed(self.what, source))
+    }
+}
+
+fn failed(what: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Pki { what, source: Box::new(source) }
+}
