@@ -173,7 +173,6 @@ pub struct ObservabilityTarget<'a> {
 /// What all plane kinds have in common, so that one controller serves them all.
 pub trait Plane:
     kube::Resource<DynamicType = ()>
-    + kube::core::Resource<Scope: Send>
     + Clone
     + Debug
     + serde::de::DeserializeOwned

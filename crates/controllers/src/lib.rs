@@ -1,1 +1,23 @@
-//! One module a kind: dereference, validate, build, apply, status.
+//! The controllers of the control plane: planes and workflow runs.
+//!
+//! Each kind has a module that reads as one line of steps: *dereference* fetches what the object points at, *validate*
+//! judges it, *build* says what should be, *apply* makes it so, *status* tells. Only dereference, apply and status hold a
+//! client. What happens on a build plane goes through the gateway, as it would for anybody else: this crate cannot tell
+//! an embedded plane from a cluster.
+//!
+//! Start reading at [`run`], then `planes` and `runs`.
+
+mod conditions;
+mod config;
+mod error;
+mod events;
+mod follow;
+mod gateway;
+mod planes;
+mod queue;
+mod retry;
+mod service;
+
+pub use config::{Config, Timings};
+pub use error::Error;
+pub use service::run;

@@ -1,0 +1,10 @@
+//! The gateway, seen from the controllers: who may connect for a plane, who is connected, and the way to a plane's API.
+
+mod client;
+mod feed;
+mod registry;
+mod wire;
+
+pub(crate) use client::{GatewayClient, GatewayError};
+pub(crate) use feed::{Connection, Feed, GatewayState, Subscriber};
+pub(crate) use registry::{Registration, Registrations};
