@@ -10,6 +10,9 @@ pub(crate) type NodeId = u32;
 #[derive(Debug)]
 pub(crate) struct Arena {
     pub(super) nodes: Vec<NodeData>,
+    /// Whether Kubernetes would judge the object by this schema alone (custom resources), or by code of its own
+    /// that is laxer about duplicates in keyed lists (built-in kinds).
+    pub(super) custom: bool,
 }
 
 /// The JSON types a value may have; none named is every type.
@@ -74,14 +77,18 @@ pub(crate) enum Additional {
     Schema(NodeId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NodeData {
+    /// While compiling: a reference to be replaced by its target.
+    pub(super) same_as: Option<NodeId>,
     pub(super) types: Types,
     pub(super) nullable: bool,
     pub(super) int_or_string: bool,
     pub(super) preserve_unknown: bool,
     pub(super) embedded_resource: bool,
     pub(super) properties: BTreeMap<String, NodeId>,
+    /// Those properties that have a default.
+    pub(super) defaulted: Vec<String>,
     pub(super) additional: Additional,
     pub(super) items: Option<NodeId>,
     pub(super) list_type: ListType,
@@ -93,7 +100,7 @@ pub(crate) struct NodeData {
 }
 
 /// The value constraints of a node; most nodes have none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Checks {
     pub(super) required: Vec<String>,
     pub(super) one_of_values: Option<Vec<Value>>,
@@ -173,8 +180,22 @@ impl<'a> Node<'a> {
         self.data.patch_strategy
     }
 
+    /// See [`Arena::custom`].
+    pub(super) fn is_custom(self) -> bool {
+        self.arena.custom
+    }
+
     pub(crate) fn default_value(self) -> Option<&'a Value> {
         self.data.default.as_ref()
+    }
+
+    /// Whether null is a value here, and does not mean "not set".
+    pub(super) fn is_nullable(self) -> bool {
+        self.data.nullable || self.is_untyped()
+    }
+
+    pub(super) fn defaulted_properties(self) -> impl Iterator<Item = (&'a str, Self)> {
+        self.data.defaulted.iter().filter_map(move |name| Some((name.as_str(), self.property(name)?)))
     }
 
     pub(crate) fn preserves_unknown(self) -> bool {
