@@ -1,9 +1,9 @@
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::{TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use crate::anchors::{Fingerprint, TrustAnchors};
+use crate::anchors::{Fingerprint, TrustAnchors, time_of};
 use crate::crypto::provider;
 use crate::peer::PeerCertificates;
 
@@ -37,8 +37,8 @@ pub enum VerifyError {
 pub struct VerifiedPeer {
     /// The leaf's fingerprint.
     pub fingerprint: Fingerprint,
-    /// When the leaf expires.
-    pub not_after: SystemTime,
+    /// When the first certificate of the verified path expires: the leaf's end, or that of the CA that vouches for it.
+    pub valid_until: SystemTime,
 }
 
 /// Judges a peer against one set of anchors: chain, validity, client authentication. A leaf that is itself an entry of
@@ -51,9 +51,9 @@ pub fn verify_client(
     if peer.chain().len() > MAX_CHAIN {
         return Err(VerifyError::ChainTooLong { length: peer.chain().len() });
     }
-    let verified = VerifiedPeer { fingerprint: peer.fingerprint(), not_after: peer.not_after() };
+    let verified = |valid_until| VerifiedPeer { fingerprint: peer.fingerprint(), valid_until };
     if anchors.iter().any(|anchor| anchor.issuer.is_none() && anchor.der.as_ref() == peer.leaf()) {
-        return check_itself(peer, now).map(|()| verified);
+        return check_itself(peer, now).map(|()| verified(peer.not_after()));
     }
     let issuers: Vec<TrustAnchor<'_>> = anchors
         .iter()
@@ -70,9 +70,20 @@ pub fn verify_client(
     let time =
         UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
     let algorithms = provider().signature_verification_algorithms.all;
-    leaf.verify_for_usage(algorithms, &issuers, intermediates, time, KeyUsage::client_auth(), None, None)
-        .map(|_path| verified)
-        .map_err(refused)
+    let path = leaf
+        .verify_for_usage(algorithms, &issuers, intermediates, time, KeyUsage::client_auth(), None, None)
+        .map_err(refused)?;
+    let vouching = anchors.iter().filter(|anchor| anchor.issuer.as_ref() == Some(path.anchor()));
+    let ends = intermediates_end(&path).chain(vouching.map(|anchor| anchor.not_after).max());
+    Ok(verified(ends.fold(peer.not_after(), SystemTime::min)))
+}
+
+fn intermediates_end<'p>(path: &'p VerifiedPath<'p>) -> impl Iterator<Item = SystemTime> + 'p {
+    path.intermediate_certificates().filter_map(|certificate| {
+        let der = certificate.der();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
+        Some(time_of(parsed.validity().not_after.timestamp()))
+    })
 }
 
 /// What a chain check would have judged about a leaf that is trusted as itself.

@@ -113,6 +113,20 @@ fn a_bundle_of_old_and_new_authority_accepts_leaves_of_both() {
 }
 
 #[test]
+fn trust_ends_with_the_first_certificate_of_the_path() {
+    let short_lived = Authority::generate("short", HOUR).unwrap();
+    let leaf = short_lived.issue(LeafRequest::client("x", 10 * HOUR)).unwrap();
+    let anchors = short_lived.anchors().unwrap();
+    let verified = verify_client(&anchors, &peer(&leaf), SystemTime::now()).unwrap();
+    assert_eq!(verified.valid_until, anchors.not_after());
+
+    let long_lived = authority("long");
+    let leaf = long_lived.issue(LeafRequest::client("x", HOUR)).unwrap();
+    let verified = verify_client(&long_lived.anchors().unwrap(), &peer(&leaf), SystemTime::now()).unwrap();
+    assert_eq!(verified.valid_until, leaf.expiry());
+}
+
+#[test]
 fn the_leaf_names_its_subject_and_plane() {
     let ours = authority("ours");
     let request = LeafRequest {

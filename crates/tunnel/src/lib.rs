@@ -21,6 +21,7 @@ mod executor;
 mod gateway;
 mod settings;
 mod upgrade;
+pub mod wire;
 
 pub use activity::Activity;
 pub use agent::serve;
