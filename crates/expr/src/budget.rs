@@ -17,6 +17,11 @@ impl Budget {
         Self { limit, left: limit }
     }
 
+    /// The units that are left.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Takes `units`. To be called *before* the work that they stand for.
     pub(crate) fn take(&mut self, units: usize) -> Result<(), Error> {
         let units = u64::try_from(units).unwrap_or(u64::MAX);

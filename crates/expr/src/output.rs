@@ -17,10 +17,11 @@ pub(crate) fn to_json(val: &Val<'_>, budget: &mut Budget) -> Result<Json, Error>
     Ok(json.unwrap_or(Json::Null))
 }
 
-/// Converts the result of an evaluation; `None` is the absent value.
-pub(crate) fn result(val: &Val<'_>, limits: &Limits) -> Result<Option<Json>, Error> {
+/// Converts the result of an evaluation; `None` is the absent value. Gives the output bytes that are left, too.
+pub(crate) fn result(val: &Val<'_>, limits: &Limits) -> Result<(Option<Json>, usize), Error> {
     let mut left = limits.output_bytes;
-    convert(val, limits.output_depth, &mut left, limits)
+    let json = convert(val, limits.output_depth, &mut left, limits)?;
+    Ok((json, left))
 }
 
 /// What a value without text of its own counts for.

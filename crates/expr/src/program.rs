@@ -48,13 +48,25 @@ impl Program {
     /// [`Error::Unbound`] where the expression needs a variable that has no binding; otherwise what the evaluation
     /// met.
     pub fn evaluate(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<Outcome, Error> {
-        let value = self.run(bindings, limits)?;
-        Ok(output::result(&value, limits)?.map_or(Outcome::Absent, Outcome::Value))
+        self.evaluate_spending(bindings, &mut limits.clone())
+    }
+
+    /// As [`Program::evaluate`], and takes from `limits` what was used, so that several expressions share them.
+    pub fn evaluate_spending(
+        &self,
+        bindings: &[(&str, &Json)],
+        limits: &mut Limits,
+    ) -> Result<Outcome, Error> {
+        let (value, cost) = self.run(bindings, limits)?;
+        let (json, output_bytes) = output::result(&value, limits)?;
+        limits.cost = cost;
+        limits.output_bytes = output_bytes;
+        Ok(json.map_or(Outcome::Absent, Outcome::Value))
     }
 
     /// Evaluates to a bool; anything else is an [`Error::UnexpectedResult`].
     pub fn evaluate_bool(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<bool, Error> {
-        match self.run(bindings, limits)? {
+        match self.run(bindings, limits)?.0 {
             Val::Bool(value) => Ok(value),
             other => Err(Error::UnexpectedResult { expected: "a bool", actual: other.type_name() }),
         }
@@ -62,13 +74,13 @@ impl Program {
 
     /// Evaluates to a string; anything else is an [`Error::UnexpectedResult`].
     pub fn evaluate_string(&self, bindings: &[(&str, &Json)], limits: &Limits) -> Result<String, Error> {
-        match self.run(bindings, limits)? {
+        match self.run(bindings, limits)?.0 {
             Val::Text(text) => Ok(text.to_string()),
             other => Err(Error::UnexpectedResult { expected: "a string", actual: other.type_name() }),
         }
     }
 
-    fn run<'a>(&self, bindings: &[(&str, &'a Json)], limits: &Limits) -> Result<Val<'a>, Error> {
+    fn run<'a>(&self, bindings: &[(&str, &'a Json)], limits: &Limits) -> Result<(Val<'a>, u64), Error> {
         let names = &self.compiled.variables;
         let value = |name: &String| bindings.iter().find(|(bound, _)| bound == name).map(|(_, json)| *json);
         let mut evaluation = Evaluation {
@@ -77,7 +89,8 @@ impl Program {
             locals: Vec::new(),
             budget: Budget::new(limits.cost),
         };
-        evaluation.node(&self.compiled.node)
+        let value = evaluation.node(&self.compiled.node)?;
+        Ok((value, evaluation.budget.left()))
     }
 
     /// The source text.
