@@ -11,6 +11,7 @@ mod conditions;
 mod config;
 mod error;
 mod events;
+mod finalizer;
 mod follow;
 mod gateway;
 mod planes;

@@ -1,6 +1,6 @@
 //! Which plane objects the gateway was told of, so that it is told again only when something changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use buildplane_api::names::{CrRef, PlaneId};
@@ -21,6 +21,8 @@ pub(crate) struct Registrations {
     client: GatewayClient,
     feed: Arc<Feed>,
     known: Mutex<HashMap<CrRef, Known>>,
+    /// Objects that are gone without that the gateway could be told.
+    orphans: Mutex<HashSet<(PlaneId, CrRef)>>,
 }
 
 #[derive(Clone)]
@@ -32,7 +34,7 @@ struct Known {
 
 impl Registrations {
     pub(crate) fn new(client: GatewayClient, feed: Arc<Feed>) -> Self {
-        Self { client, feed, known: Mutex::default() }
+        Self { client, feed, known: Mutex::default(), orphans: Mutex::default() }
     }
 
     fn known(&self, cr: &CrRef) -> Option<Known> {
@@ -59,6 +61,7 @@ impl Registrations {
         if known.is_some_and(|known| known.epoch == epoch && known.registration == *wanted) {
             return Ok(());
         }
+        self.orphans().remove(&(wanted.plane_id.clone(), cr.clone()));
         self.client.register(&wanted.plane_id, cr, &wanted.pem).await?;
         let known = Known { registration: wanted.clone(), epoch };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(cr.clone(), known);
@@ -72,5 +75,32 @@ impl Registrations {
             self.feed.forget(plane_id, cr);
         }
         self.ensure(cr, None).await
+    }
+
+    fn orphans(&self) -> std::sync::MutexGuard<'_, HashSet<(PlaneId, CrRef)>> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an object is gone although the gateway could not be told.
+    pub(crate) fn orphan(&self, plane_id: PlaneId, cr: CrRef) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&cr);
+        self.orphans().insert((plane_id, cr));
+    }
+
+    /// Tells the gateway of the objects that are gone. What fails is kept for the next time.
+    pub(crate) async fn sweep(&self) {
+        let orphans: Vec<_> = self.orphans().iter().cloned().collect();
+        for orphan in orphans {
+            let (plane_id, cr) = &orphan;
+            match self.client.remove(plane_id, cr).await {
+                Ok(()) => {
+                    self.feed.forget(plane_id, cr);
+                    self.orphans().remove(&orphan);
+                }
+                Err(error) => {
+                    tracing::debug!(%cr, error = crate::error::chain(&error), "the gateway cannot be told yet")
+                }
+            }
+        }
     }
 }

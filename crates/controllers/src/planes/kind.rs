@@ -1,0 +1,319 @@
+//! One plane kind: its objects, what makes them look again, and the reconcile itself.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use buildplane_api::meta::API_VERSION;
+use buildplane_api::names::{CrRef, NameError, PlaneKind};
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::{self, Action, applier};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, watcher};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::access::PlaneApi;
+use super::apply::{Applied, SecretStore};
+use super::dereference::DereferenceError;
+use super::finalize::finalize;
+use super::status::{Told, is_worth_writing, tell};
+use super::validate::Validated;
+use super::{apply, build, dereference, validate};
+use crate::conditions::{Change, Truth};
+use crate::config::Timings;
+use crate::error::chain;
+use crate::events::Events;
+use crate::finalizer::{self, FinalizerError};
+use crate::follow::follow;
+use crate::gateway::{Feed, GatewayClient, GatewayError, Registrations, Subscriber};
+use crate::queue::Queue;
+use crate::retry::Retries;
+use buildplane_api::conditions::plane;
+
+/// The field manager of plane statuses.
+const FIELD_MANAGER: &str = "plane-controller";
+/// Reconciles of one kind at a time.
+const CONCURRENCY: u16 = 16;
+/// How soon a secret store that is not ready is looked at again.
+const STORE_RECHECK: Duration = Duration::from_secs(15);
+/// How soon a plane is looked at again without a reason, for what no watch tells: the end of a certificate.
+const RECHECK: Duration = Duration::from_secs(3600);
+
+/// What the plane controllers share.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) gateway: GatewayClient,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) registrations: Registrations,
+    pub(crate) events: Events,
+    pub(crate) timings: Timings,
+    pub(crate) secret_namespaces: Option<Vec<String>>,
+    pub(crate) retries: Retries<CrRef>,
+}
+
+impl Context {
+    pub(super) fn may_read_secrets_of(&self, namespace: &str) -> bool {
+        self.secret_namespaces.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == namespace))
+    }
+}
+
+/// Why a plane object could not be reconciled; tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaneError {
+    #[error("the object's name is no name of a plane object")]
+    Name(#[source] NameError),
+    #[error(transparent)]
+    Finalizer(FinalizerError),
+    #[error("failed to look up what the plane refers to")]
+    Dereference(#[source] DereferenceError),
+    #[error("failed to make the gateway forget the plane")]
+    Gateway(#[source] GatewayError),
+    #[error("failed to write the status")]
+    WriteStatus(#[source] Box<kube::Error>),
+}
+
+/// Is told of plane objects that were written or deleted.
+pub(crate) trait PlaneListener: Send + Sync {
+    /// The object was written or deleted.
+    fn plane_touched(&self, cr: &CrRef);
+    /// The metadata or content of a Secret changed.
+    fn secret_touched(&self, namespace: &str, name: &str);
+}
+
+/// One plane kind.
+pub(crate) struct Kind<P: PlaneApi> {
+    context: Arc<Context>,
+    store: Store<P>,
+    writer: Mutex<Option<Writer<P>>>,
+    queue: Arc<Queue<P>>,
+}
+
+impl<P: PlaneApi> Kind<P> {
+    pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
+        let writer = Writer::default();
+        let store = writer.as_reader();
+        Arc::new(Self { context, store, writer: Mutex::new(Some(writer)), queue: Queue::new() })
+    }
+
+    /// The objects, as they were last seen.
+    pub(crate) fn store(&self) -> &Store<P> {
+        &self.store
+    }
+
+    /// Follows and reconciles the objects until `shutdown`. Runs once.
+    pub(crate) async fn run(&self, listeners: &[Arc<dyn PlaneListener>], shutdown: CancellationToken) {
+        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        tokio::join!(self.watch(writer, listeners, &shutdown), self.reconcile_all(shutdown.clone()));
+    }
+
+    async fn watch(
+        &self,
+        mut writer: Writer<P>,
+        listeners: &[Arc<dyn PlaneListener>],
+        shutdown: &CancellationToken,
+    ) {
+        let api = P::api(self.context.client.clone(), None);
+        let events = watcher(api, watcher::Config::default());
+        follow(P::KIND.kind(), events, shutdown, |event| {
+            writer.apply_watcher_event(&event);
+            let touched = match &event {
+                watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                    // During a list the store still holds the old objects, so that these wait until it is done.
+                    if matches!(event, watcher::Event::Apply(_)) {
+                        self.queue.add(ObjectRef::from_obj(object));
+                    }
+                    object
+                }
+                watcher::Event::Delete(object) => {
+                    if let Ok(cr) = object.cr_ref() {
+                        self.context.retries.forget(&cr);
+                    }
+                    object
+                }
+                watcher::Event::Init => return,
+                watcher::Event::InitDone => {
+                    self.all_changed();
+                    return;
+                }
+            };
+            if let Ok(cr) = touched.cr_ref() {
+                listeners.iter().for_each(|listener| listener.plane_touched(&cr));
+            }
+        })
+        .await;
+    }
+
+    async fn reconcile_all(&self, shutdown: CancellationToken) {
+        let requests = Arc::clone(&self.queue).requests(shutdown);
+        let config = controller::Config::default().concurrency(CONCURRENCY);
+        applier(
+            |object, context| reconcile::<P>(object, context).boxed(),
+            |object: Arc<P>, error: &PlaneError, context: Arc<Context>| {
+                let meta = object.meta();
+                tracing::warn!(
+                    kind = P::KIND.kind(),
+                    namespace = meta.namespace,
+                    name = meta.name,
+                    error = chain(error),
+                    "reconcile failed, trying again"
+                );
+                match object.cr_ref() {
+                    Ok(cr) => Action::requeue(context.retries.failed(cr)),
+                    Err(_no_name) => Action::await_change(),
+                }
+            },
+            Arc::clone(&self.context),
+            self.store.clone(),
+            requests,
+            config,
+        )
+        .for_each(|_| ready(()))
+        .await;
+    }
+
+    fn enqueue_where(&self, is_concerned: impl Fn(&P) -> bool) {
+        let objects = self.store.state();
+        self.queue.extend(
+            objects.iter().filter(|object| is_concerned(object)).map(|o| ObjectRef::from_obj(o.as_ref())),
+        );
+    }
+}
+
+impl<P: PlaneApi> Subscriber for Kind<P> {
+    fn changed(&self, objects: &[CrRef]) {
+        let of_kind = objects.iter().filter(|cr| cr.kind() == P::KIND);
+        self.queue.extend(of_kind.map(|cr| {
+            let object = ObjectRef::new(cr.name());
+            cr.namespace().map_or(object.clone(), |namespace| object.within(namespace))
+        }));
+    }
+
+    fn all_changed(&self) {
+        self.enqueue_where(|_| true);
+    }
+}
+
+impl<P: PlaneApi> PlaneListener for Kind<P> {
+    fn plane_touched(&self, cr: &CrRef) {
+        if !P::refers_to_observability() {
+            return;
+        }
+        match cr.kind() {
+            // Those that name none may take it as their default, so that the name alone does not decide.
+            PlaneKind::ObservabilityPlane => {
+                self.enqueue_where(|plane| plane.meta().namespace.as_deref() == cr.namespace());
+            }
+            PlaneKind::ClusterObservabilityPlane => self.enqueue_where(|plane| {
+                plane
+                    .observability_plane()
+                    .map_or(P::KIND.is_cluster_scoped(), |target| target.name == cr.name())
+            }),
+            PlaneKind::BuildPlane
+            | PlaneKind::ClusterBuildPlane
+            | PlaneKind::DataPlane
+            | PlaneKind::ClusterDataPlane => {}
+        }
+    }
+
+    fn secret_touched(&self, namespace: &str, name: &str) {
+        self.enqueue_where(|plane| {
+            plane.client_ca().secret_ref.as_ref().is_some_and(|secret| {
+                secret.name == name
+                    && secret.namespace.as_deref().or(plane.meta().namespace.as_deref()) == Some(namespace)
+            })
+        });
+    }
+}
+
+/// Dereference, validate, build, apply, status.
+async fn reconcile<P: PlaneApi>(object: Arc<P>, context: Arc<Context>) -> Result<Action, PlaneError> {
+    if object.meta().deletion_timestamp.is_some() {
+        return finalize(object.as_ref(), &context).await;
+    }
+    let cr = object.cr_ref().map_err(PlaneError::Name)?;
+    let object = with_finalizer(object, &context).await?;
+    let found = dereference::dereference(object.as_ref(), &context).await.map_err(PlaneError::Dereference)?;
+    let now = Timestamp::now();
+    let plane = validate::validate(object.as_ref(), found, now);
+    let wanted = build::build(&plane);
+    let applied = apply::apply(&context, &cr, wanted.as_ref(), object.secret_store()).await;
+    let told = tell(object.as_ref(), &plane, &applied, now);
+    write(object.as_ref(), &told, &context).await?;
+    context.retries.forget(&cr);
+    Ok(Action::requeue(next_look(&plane, &applied, now)))
+}
+
+async fn with_finalizer<P: PlaneApi>(object: Arc<P>, context: &Context) -> Result<Arc<P>, PlaneError> {
+    if finalizer::has(object.as_ref(), P::FINALIZER) {
+        return Ok(object);
+    }
+    let api = P::api(context.client.clone(), object.meta().namespace.as_deref());
+    finalizer::add(&api, object.as_ref(), P::FINALIZER).await.map(Arc::new).map_err(PlaneError::Finalizer)
+}
+
+async fn write<P: PlaneApi>(object: &P, told: &Told, context: &Context) -> Result<(), PlaneError> {
+    if !is_worth_writing(object.status(), &told.status, context.timings.heartbeat) {
+        return Ok(());
+    }
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let patch = json!({
+        "apiVersion": API_VERSION,
+        "kind": P::KIND.kind(),
+        "metadata": {"name": name, "namespace": meta.namespace, "uid": meta.uid},
+        "status": told.status,
+    });
+    let api = P::api(context.client.clone(), meta.namespace.as_deref());
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        Err(source) => return Err(PlaneError::WriteStatus(Box::new(source))),
+    }
+    let reference = object.object_ref(&());
+    for change in told.changes.iter().filter(|change| is_worth_an_event(change)) {
+        let verdict = &change.verdict;
+        if verdict.truth == Truth::True && verdict.reason != plane::reason::CERTIFICATE_EXPIRING {
+            context.events.normal(&reference, verdict.reason, &verdict.message).await;
+        } else {
+            context.events.warning(&reference, verdict.reason, &verdict.message).await;
+        }
+    }
+    Ok(())
+}
+
+/// What an operator wants to be told of: every change but the summary, and at first sight only what is wrong in the
+/// object itself. That a new plane has no agent yet is no news.
+fn is_worth_an_event(change: &Change) -> bool {
+    let first = change.from.is_none();
+    match change.type_ {
+        plane::READY | plane::CREATED => false,
+        plane::CLIENT_CA_VALID | plane::OBSERVABILITY_PLANE_RESOLVED => {
+            !first || change.verdict.truth != Truth::True
+        }
+        plane::AGENT_CONNECTED => !first || change.verdict.truth == Truth::True,
+        _ => !first,
+    }
+}
+
+fn next_look(plane: &Validated, applied: &Applied, now: Timestamp) -> Duration {
+    let mut next = RECHECK;
+    if matches!(&applied.store, Some(store) if *store != SecretStore::Ready) {
+        next = next.min(STORE_RECHECK);
+    }
+    if applied.registered.is_err() {
+        next = next.min(STORE_RECHECK);
+    }
+    let end = plane.bundle.as_ref().and_then(super::certificates::Bundle::last_not_after);
+    let until =
+        |time: Timestamp| Duration::try_from(time.duration_since(now)).ok().filter(|wait| !wait.is_zero());
+    if let Some(end) = end {
+        let warning = end.checked_sub(validate::EXPIRY_WARNING).unwrap_or(end);
+        next = [until(end), until(warning)].into_iter().flatten().fold(next, Duration::min);
+    }
+    next
+}

@@ -1,0 +1,185 @@
+use super::*;
+use crate::gateway::{Connection, Refusal};
+use crate::planes::dereference::{ClientCa, Dereferenced, Observability};
+use crate::planes::testing::{at, ca, plane};
+use crate::planes::validate::validate;
+use buildplane_api::BuildPlane;
+use buildplane_api::plane::{SecretStoreRef, ValueFrom};
+
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+/// One case: what was found, what the gateway says.
+struct Case {
+    object: BuildPlane,
+    found: Dereferenced,
+    applied: Applied,
+}
+
+fn connected(n_agents: u32, seen: &str) -> Option<Connection> {
+    Some(Connection { connected: n_agents > 0, n_agents, last_seen: Some(at(seen)), agents: Vec::new() })
+}
+
+fn good() -> Case {
+    Case {
+        object: plane(ValueFrom::default()),
+        found: Dereferenced {
+            client_ca: ClientCa::Inline { text: ca("a"), secret_ignored: false },
+            observability: Observability::NotConfigured,
+        },
+        applied: Applied {
+            registered: Ok(()),
+            gateway: GatewayState::Connected,
+            connection: connected(1, NOW),
+            refusal: None,
+            store: None,
+        },
+    }
+}
+
+fn told(case: &mut Case, now: &str) -> PlaneStatus {
+    let found = std::mem::replace(
+        &mut case.found,
+        Dereferenced { client_ca: ClientCa::Absent, observability: Observability::NotApplicable },
+    );
+    let validated = validate(&case.object, found, at(now));
+    tell(&case.object, &validated, &case.applied, at(now)).status
+}
+
+/// The status of a condition and its reason.
+fn aspect(status: &PlaneStatus, type_: &str) -> (String, String) {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
+    condition.map(|c| (c.status.clone(), c.reason.clone())).unwrap_or_default()
+}
+
+fn check(change: impl FnOnce(&mut Case), type_: &str, expected: (&str, &str), ready: &str) {
+    let mut case = good();
+    change(&mut case);
+    let status = told(&mut case, NOW);
+    let got = aspect(&status, type_);
+    assert_eq!((got.0.as_str(), got.1.as_str()), expected);
+    assert_eq!(aspect(&status, plane::READY).0, ready, "{type_} {expected:?}");
+}
+
+#[test]
+fn ready_is_the_conjunction_of_all_aspects() {
+    check(|_| {}, plane::READY, ("True", reason::READY), "True");
+    check(|_| {}, plane::CREATED, ("True", reason::BUILD_PLANE_CREATED), "True");
+    check(
+        |case| case.found.client_ca = ClientCa::Absent,
+        plane::CLIENT_CA_VALID,
+        ("False", reason::CLIENT_CA_MISSING),
+        "False",
+    );
+    check(
+        |case| case.applied.connection = connected(0, NOW),
+        plane::AGENT_CONNECTED,
+        ("False", reason::NO_AGENT_CONNECTED),
+        "False",
+    );
+    check(
+        |case| {
+            case.applied.connection = connected(0, NOW);
+            case.applied.refusal =
+                Some(Refusal { reason: "UnknownCA".into(), message: "m".into(), at: None });
+        },
+        plane::AGENT_CONNECTED,
+        ("False", reason::AGENT_REFUSED),
+        "False",
+    );
+    check(
+        |case| case.applied.gateway = GatewayState::Unreachable("connection refused".into()),
+        plane::AGENT_CONNECTED,
+        ("Unknown", reason::GATEWAY_UNREACHABLE),
+        "Unknown",
+    );
+    check(
+        |case| {
+            case.found.observability = Observability::Missing {
+                kind: "ObservabilityPlane",
+                namespace: Some("org".into()),
+                name: "o".into(),
+            };
+        },
+        plane::OBSERVABILITY_PLANE_RESOLVED,
+        ("False", reason::OBSERVABILITY_PLANE_NOT_FOUND),
+        "False",
+    );
+    check(
+        |case| case.object.metadata.name = Some("not.a.label".into()),
+        plane::READY,
+        ("False", reason::INVALID_PLANE_ID),
+        "False",
+    );
+}
+
+#[test]
+fn a_secret_store_counts_only_where_one_is_named() {
+    let named = |store: SecretStore| {
+        move |case: &mut Case| {
+            case.object.spec.secret_store_ref = Some(SecretStoreRef { name: "vault".into() });
+            case.applied.store = Some(store);
+        }
+    };
+    check(|_| {}, plane::SECRET_STORE_READY, ("", ""), "True");
+    for (store, expected, ready) in [
+        (SecretStore::Ready, ("True", reason::SECRET_STORE_READY), "True"),
+        (SecretStore::NotReady("sealed".into()), ("False", reason::SECRET_STORE_NOT_READY), "False"),
+        (SecretStore::NotFound, ("False", reason::SECRET_STORE_NOT_FOUND), "False"),
+        (SecretStore::NotInstalled, ("False", reason::EXTERNAL_SECRETS_NOT_INSTALLED), "False"),
+        (SecretStore::Unreachable("x".into()), ("Unknown", reason::PLANE_UNREACHABLE), "Unknown"),
+    ] {
+        check(named(store), plane::SECRET_STORE_READY, expected, ready);
+    }
+}
+
+#[test]
+fn connecting_and_disconnecting_leave_their_times() {
+    let mut case = good();
+    case.object.status = Some(told(&mut good(), "2026-01-01T00:00:10Z"));
+    let connection =
+        case.object.status.as_ref().and_then(|status| status.agent_connection.clone()).expect("told");
+    assert!(connection.connected);
+    assert_eq!(connection.message.as_deref(), Some("1 agent connected"));
+    assert_eq!(connection.last_connected_time, Some(Time(at("2026-01-01T00:00:10Z"))));
+    assert_eq!(connection.last_disconnected_time, None);
+
+    case.applied.connection = connected(0, NOW);
+    let connection = told(&mut case, "2026-01-01T00:00:20Z").agent_connection.expect("told");
+    assert!(!connection.connected);
+    assert_eq!(connection.connected_agents, 0);
+    assert_eq!(connection.last_connected_time, Some(Time(at("2026-01-01T00:00:10Z"))));
+    assert_eq!(connection.last_disconnected_time, Some(Time(at("2026-01-01T00:00:20Z"))));
+}
+
+#[test]
+fn several_agents_are_counted() {
+    let mut case = good();
+    case.applied.connection = connected(3, NOW);
+    let connection = told(&mut case, NOW).agent_connection.expect("told");
+    assert_eq!(connection.message.as_deref(), Some("3 agents connected (HA mode)"));
+}
+
+#[test]
+fn heartbeats_alone_are_written_every_thirty_seconds() {
+    let before = told(&mut good(), NOW);
+    let seen = |seen: &str| {
+        let mut case = good();
+        case.object.status = Some(before.clone());
+        case.applied.connection = connected(1, seen);
+        let after = told(&mut case, seen);
+        is_worth_writing(Some(&before), &after, Duration::from_secs(30))
+    };
+    assert!(is_worth_writing(None, &before, Duration::from_secs(30)));
+    assert!(!seen("2026-01-01T00:00:00Z"));
+    assert!(!seen("2026-01-01T00:00:15Z"));
+    assert!(seen("2026-01-01T00:00:30Z"));
+
+    let mut case = good();
+    case.object.status = Some(before.clone());
+    case.applied.connection = connected(2, "2026-01-01T00:00:01Z");
+    let after = told(&mut case, "2026-01-01T00:00:01Z");
+    assert!(
+        is_worth_writing(Some(&before), &after, Duration::from_secs(30)),
+        "a second agent is no heartbeat"
+    );
+}
