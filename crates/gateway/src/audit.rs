@@ -1,0 +1,73 @@
+use std::time::Instant;
+
+use http::{Method, StatusCode};
+
+use crate::metrics::{Code, Metrics};
+
+/// The line that each request to a plane leaves when it is over, however it ends. Never a header, a query or a body.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    metrics: Metrics,
+    begun: Instant,
+    pub(crate) request_id: String,
+    pub(crate) user: String,
+    pub(crate) method: Method,
+    pub(crate) cr: String,
+    pub(crate) path: String,
+    pub(crate) agent: String,
+    pub(crate) status: StatusCode,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) outcome: &'static str,
+}
+
+impl Audit {
+    pub(crate) fn begin(metrics: Metrics, user: &str, method: Method) -> Self {
+        metrics.streams.inc();
+        Self {
+            metrics,
+            begun: Instant::now(),
+            request_id: uuid::Uuid::new_v4().to_string(),
+            user: user.to_owned(),
+            method,
+            cr: String::new(),
+            path: String::new(),
+            agent: String::new(),
+            // What stands here when the caller goes away before there is an answer (as nginx has it).
+            status: StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
+            sent: 0,
+            received: 0,
+            outcome: "abandoned",
+        }
+    }
+
+    /// The response's head is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = status;
+        self.metrics.head_seconds.observe(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.metrics.streams.dec();
+        self.metrics.requests.get_or_create(&Code { code: self.status.as_u16() }).inc();
+        self.metrics.sent_bytes.inc_by(self.sent);
+        self.metrics.received_bytes.inc_by(self.received);
+        tracing::info!(
+            target: "audit",
+            request_id = self.request_id,
+            user = self.user,
+            method = %self.method,
+            cr = self.cr,
+            path = self.path,
+            agent = self.agent,
+            status = self.status.as_u16(),
+            outcome = self.outcome,
+            sent_bytes = self.sent,
+            received_bytes = self.received,
+            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request to a plane",
+        );
+    }
+}

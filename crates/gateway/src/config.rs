@@ -1,0 +1,91 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use buildplane_tls::{AnchorStore, ServerIdentity};
+use buildplane_tunnel::Settings;
+
+use crate::authorize::Authorizer;
+use crate::metrics::Metrics;
+
+/// Where agents connect.
+#[derive(Debug)]
+pub struct AgentListener {
+    /// Bound already, so that a taken port is found before anything starts.
+    pub listener: TcpListener,
+    /// The certificate that agents verify.
+    pub identity: ServerIdentity,
+}
+
+/// Where the control plane's own parts connect.
+pub struct InternalListener {
+    /// Bound already.
+    pub listener: TcpListener,
+    /// The certificate that callers verify.
+    pub identity: ServerIdentity,
+    /// The CA of the callers' client certificates.
+    pub callers: Arc<AnchorStore>,
+    /// What each caller may do.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+impl fmt::Debug for InternalListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InternalListener").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// What a gateway needs.
+#[derive(Debug)]
+pub struct Config {
+    /// Where agents connect.
+    pub agents: AgentListener,
+    /// Where the control plane's own parts connect.
+    pub internal: InternalListener,
+    /// Health, readiness and metrics, without TLS.
+    pub health: Option<TcpListener>,
+    /// The host names under which the TLS listeners answer; requests for any other are misdirected.
+    pub hosts: Vec<String>,
+    /// The tunnel's limits and timing.
+    pub tunnel: Settings,
+    /// Limits of the gateway itself.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Limits of the gateway.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open agent connections.
+    pub agents: usize,
+    /// Open agent connections of one plane.
+    pub agents_per_plane: usize,
+    /// Custom resources registered.
+    pub registrations: usize,
+    /// Size of a request's body.
+    pub request_bytes: u64,
+    /// How long an agent may take to begin its answer.
+    pub response_head: Duration,
+    /// After the start, how long an agent whose plane nobody has registered yet is asked to come again soon, rather than
+    /// refused: controllers register their planes anew in this time.
+    pub settle: Duration,
+    /// How often admissions are compared with the clock.
+    pub sweep: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            agents: 10_000,
+            agents_per_plane: 64,
+            registrations: 10_000,
+            request_bytes: 10 * 1024 * 1024,
+            response_head: Duration::from_secs(60),
+            settle: Duration::from_secs(10),
+            sweep: Duration::from_secs(5),
+        }
+    }
+}

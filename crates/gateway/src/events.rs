@@ -1,0 +1,125 @@
+//! What the planes API says about planes, as JSON.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use jiff::{Timestamp, Unit};
+use serde::Serialize;
+
+use buildplane_api::names::{CrRef, PlaneId, PlaneType};
+
+/// One line of the watch.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type")]
+pub(crate) enum Event<'a> {
+    Hello { instance: &'a str },
+    Status(Status),
+    Refused(Refused<'a>),
+    Ping {},
+}
+
+impl Event<'_> {
+    /// The event as a line of NDJSON.
+    pub(crate) fn line(&self) -> Bytes {
+        // Strings, numbers and lists always serialize.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line.into()
+    }
+}
+
+/// Who is connected for one custom resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) plane_type: &'static str,
+    #[serde(rename = "planeID")]
+    pub(crate) plane_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    pub(crate) connected: bool,
+    pub(crate) connected_agents: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_seen: Option<String>,
+    pub(crate) agents: Vec<Agent>,
+}
+
+impl Status {
+    pub(crate) fn new(
+        plane_id: &PlaneId,
+        cr: &CrRef,
+        agents: Vec<Agent>,
+        last_seen: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            plane_type: cr.plane_type().as_str(),
+            plane_id: plane_id.to_string(),
+            namespace: cr.namespace().map(ToOwned::to_owned),
+            name: cr.name().to_owned(),
+            connected: !agents.is_empty(),
+            connected_agents: agents.len(),
+            last_seen: last_seen.map(rfc3339),
+            agents,
+        }
+    }
+}
+
+/// One agent process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Agent {
+    pub(crate) instance: String,
+    pub(crate) version: String,
+    pub(crate) certificate_not_after: String,
+}
+
+/// An agent was turned away.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refused<'a> {
+    pub(crate) plane_type: &'static str,
+    #[serde(rename = "planeID")]
+    pub(crate) plane_id: &'a str,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) at: String,
+}
+
+/// What upstream answers about a plane as a whole, or about one custom resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlaneStatus {
+    pub(crate) plane_type: &'static str,
+    #[serde(rename = "planeID")]
+    pub(crate) plane_id: String,
+    pub(crate) connected: bool,
+    pub(crate) connected_agents: usize,
+    pub(crate) last_seen: String,
+}
+
+impl PlaneStatus {
+    pub(crate) fn new(
+        plane_type: PlaneType,
+        plane_id: &PlaneId,
+        connected_agents: usize,
+        last_seen: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            plane_type: plane_type.as_str(),
+            plane_id: plane_id.to_string(),
+            connected: connected_agents > 0,
+            connected_agents,
+            // Go's zero time, which upstream's clients know as "never".
+            last_seen: last_seen.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), rfc3339),
+        }
+    }
+}
+
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    time.round(Unit::Second).unwrap_or(time).to_string()
+}
+
+pub(crate) fn rfc3339_system(time: SystemTime) -> String {
+    Timestamp::try_from(time).map(rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use buildplane_api::names::{CrRef, PlaneId, PlaneType};
+use buildplane_tls::{PeerCertificates, TrustAnchors, VerifiedPeer, VerifyError, verify_client};
+use buildplane_tunnel::Handle;
+
+use crate::events::{Agent, Status, rfc3339_system};
+
+/// A physical plane. Several custom resources may share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PlaneKey {
+    pub(crate) plane_type: PlaneType,
+    pub(crate) id: PlaneId,
+}
+
+/// One agent connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: u64,
+    pub(crate) plane: PlaneKey,
+    pub(crate) peer: Arc<PeerCertificates>,
+    pub(crate) instance: String,
+    pub(crate) version: String,
+    pub(crate) handle: Handle,
+    /// Ends the connection.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Link {
+    pub(crate) fn verify(
+        &self,
+        anchors: &TrustAnchors,
+        now: SystemTime,
+    ) -> Result<VerifiedPeer, VerifyError> {
+        verify_client(anchors, &self.peer, now)
+    }
+
+    /// When the agent was last heard of.
+    pub(crate) fn last_seen(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.handle.activity().idle()).unwrap_or(now)
+    }
+}
+
+/// A connection that may speak for one custom resource.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    pub(crate) link: Arc<Link>,
+    /// Cut when the connection may no longer speak for the custom resource: its streams for it end then.
+    pub(crate) revoked: CancellationToken,
+    pub(crate) valid_until: SystemTime,
+}
+
+/// The way to one custom resource's plane.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) cr: CrRef,
+    pub(crate) plane: PlaneKey,
+    admissions: ArcSwap<Vec<Admission>>,
+    next: AtomicUsize,
+}
+
+impl Route {
+    pub(crate) fn new(cr: CrRef, plane: PlaneKey) -> Self {
+        Self { cr, plane, admissions: ArcSwap::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// The admitted connections, in the order in which they should be tried: each call begins with the next one.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = Admission> + use<> {
+        let admissions = self.admissions.load_full();
+        let begin = self.next.fetch_add(1, Ordering::Relaxed);
+        let n_links = admissions.len();
+        (0..n_links).filter_map(move |offset| {
+            let index = begin.wrapping_add(offset).checked_rem(n_links)?;
+            admissions.get(index).filter(|admission| !admission.link.handle.is_closed()).cloned()
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.admissions.load().is_empty()
+    }
+
+    pub(crate) fn admits(&self, link: &Link) -> bool {
+        self.admissions.load().iter().any(|admission| admission.link.id == link.id)
+    }
+
+    pub(super) fn admissions(&self) -> Arc<Vec<Admission>> {
+        self.admissions.load_full()
+    }
+
+    /// Replaces the admissions, and cuts the streams of those that are gone.
+    pub(super) fn replace(&self, admissions: Vec<Admission>) -> bool {
+        let before = self.admissions.load_full();
+        let same = before.len() == admissions.len()
+            && before.iter().zip(&admissions).all(|(one, other)| one.link.id == other.link.id);
+        let kept: Vec<u64> = admissions.iter().map(|admission| admission.link.id).collect();
+        self.admissions.store(Arc::new(admissions));
+        for gone in before.iter().filter(|admission| !kept.contains(&admission.link.id)) {
+            gone.revoked.cancel();
+        }
+        !same
+    }
+
+    /// Who is connected; an agent with several connections counts once.
+    pub(crate) fn status(&self, last_seen: Option<Timestamp>) -> Status {
+        let now = Timestamp::now();
+        let admissions = self.admissions.load();
+        let mut agents = BTreeMap::new();
+        for Admission { link, .. } in admissions.iter() {
+            agents.entry(link.instance.clone()).or_insert_with(|| Agent {
+                instance: link.instance.clone(),
+                version: link.version.clone(),
+                certificate_not_after: rfc3339_system(link.peer.not_after()),
+            });
+        }
+        let seen = admissions.iter().map(|admission| admission.link.last_seen(now)).max().or(last_seen);
+        Status::new(&self.plane.id, &self.cr, agents.into_values().collect(), seen)
+    }
+}
