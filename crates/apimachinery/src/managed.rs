@@ -6,8 +6,20 @@
 //! An API server calls [`apply`] for an apply patch and [`update`] for every other write (create, replace, any
 //! other patch), after it has defaulted the new object and before it stores it.
 
+mod apply;
+mod codec;
+mod element;
+mod entries;
+mod set;
+mod typed;
+mod update;
+
 use jiff::Timestamp;
 use serde_json::Value;
+
+pub use codec::CodecError;
+pub use element::PathElement;
+pub use set::FieldSet;
 
 use crate::schema::Schema;
 
@@ -100,8 +112,7 @@ pub fn apply(
     schema: &Schema,
     scope: Scope,
 ) -> Result<Applied, ApplyError> {
-    let _ = (live, writer, on_conflict, schema, scope);
-    Ok(Applied { object: applied.clone(), changed: true })
+    apply::apply(live, applied, writer, on_conflict, schema, scope)
 }
 
 /// Records in `new.metadata.managedFields` which fields this write changed.
@@ -109,8 +120,7 @@ pub fn apply(
 /// `live` is `None` for a create. The fields outside `scope` must already be those of `live`. A write that changes
 /// nothing leaves `managedFields` as they are, times included, so that the caller can compare the objects.
 pub fn update(live: Option<&Value>, new: Value, writer: &Writer<'_>, schema: &Schema, scope: Scope) -> Value {
-    let _ = (live, writer, schema, scope);
-    new
+    update::update(live, new, writer, schema, scope)
 }
 
 /// The field manager Kubernetes derives from a `User-Agent` header.
@@ -126,8 +136,36 @@ pub fn manager_from_user_agent(user_agent: &str) -> &str {
 /// Longest name of a field manager.
 pub const MANAGER_MAX_BYTES: usize = 128;
 
-fn conflict_message(conflicts: &[Conflict]) -> String {
-    let noun = if conflicts.len() == 1 { "conflict" } else { "conflicts" };
-    let _ = noun;
-    format!("Apply failed with {} {noun}", conflicts.len())
+impl Scope {
+    fn confine(self, fields: &mut FieldSet) {
+        match self {
+            Self::Whole => {}
+            Self::ExceptStatus => fields.retain_fields(|name| name != "status"),
+            Self::OnlyStatus => fields.retain_fields(|name| name == "status"),
+        }
+    }
 }
+
+/// As managed fields carry it: UTC, to the second.
+fn timestamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn conflict_message(conflicts: &[Conflict]) -> String {
+    if let [only] = conflicts {
+        return format!("Apply failed with 1 conflict: conflict with {}: {}", only.manager, only.field);
+    }
+    let mut lines = Vec::new();
+    let mut manager = None;
+    for conflict in conflicts {
+        if manager != Some(&conflict.manager) {
+            manager = Some(&conflict.manager);
+            lines.push(format!("conflicts with {}:", conflict.manager));
+        }
+        lines.push(format!("- {}", conflict.field));
+    }
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests;
