@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 /// The variables of templates.
-pub(crate) const VARIABLES: [&str; 5] = ["metadata", "parameters", EXTERNAL_REFS, "workflowplane", "buildplane"];
+pub(crate) const VARIABLES: [&str; 5] =
+    ["metadata", "parameters", EXTERNAL_REFS, "workflowplane", "buildplane"];
 pub(crate) const EXTERNAL_REFS: &str = "externalRefs";
 
 /// What a run's templates can see.

@@ -117,7 +117,8 @@ impl<'c> Compiler<'c> {
             errors.push(Error::new(path, Problem::NestedExpression { text: shorten(text.trim()) }));
             return Text::Literal(String::new());
         };
-        let blank = |segment: &&Segment<'_>| !matches!(segment, Segment::Literal(text) if text.trim().is_empty());
+        let blank =
+            |segment: &&Segment<'_>| !matches!(segment, Segment::Literal(text) if text.trim().is_empty());
         let significant: Vec<_> = segments.iter().filter(blank).collect();
         if let [Segment::Expression(source)] = significant.as_slice() {
             let program = self.expression(source, path, errors);
@@ -176,7 +177,11 @@ pub(crate) struct Renderer<'r> {
 
 impl Renderer<'_> {
     /// The rendered document; `None` where it renders to nothing.
-    pub(crate) fn document(&mut self, document: &Document, path: &DocumentPath) -> Result<Option<Json>, Error> {
+    pub(crate) fn document(
+        &mut self,
+        document: &Document,
+        path: &DocumentPath,
+    ) -> Result<Option<Json>, Error> {
         Ok(Some(match document {
             Document::Constant(json) => json.clone(),
             Document::Text(text) => return self.text(text, path),

@@ -131,7 +131,8 @@ impl Problem {
                 "expressions do not nest: write ${a + b}, or quote the inner ${ as a string".to_owned()
             }
             Self::AbsentInText { .. } => {
-                "give it a value with orValue(\"…\") or ? :, or let the whole field be the expression".to_owned()
+                "give it a value with orValue(\"…\") or ? :, or let the whole field be the expression"
+                    .to_owned()
             }
             Self::ConditionNotBool { .. } => "write a comparison, as in ${parameters.x != \"\"}".to_owned(),
             Self::UnknownExternalReference { declared, .. } => {

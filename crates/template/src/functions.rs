@@ -12,9 +12,7 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     Environment::standard()
         .with_function("oc_omit", Arity::Exactly(0), |_| Ok(Outcome::Absent))
         .with_function("oc_merge", Arity::AtLeast(2), merge)
-        .with_function("oc_generate_name", Arity::AtLeast(1), |values| {
-            name(names::generate_name, values)
-        })
+        .with_function("oc_generate_name", Arity::AtLeast(1), |values| name(names::generate_name, values))
         .with_function("oc_dns_label", Arity::AtLeast(1), |values| name(names::dns_label, values))
         .with_function("oc_hash", Arity::Exactly(1), hash)
 });
@@ -49,11 +47,11 @@ fn name(make: fn(&[&str]) -> Option<String>, values: &[Json]) -> Result<Outcome,
         }
     }
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let made = make(&texts).ok_or_else(|| match texts.len() {
+    let name = make(&texts).ok_or_else(|| match texts.len() {
         0 => "needs at least one part".to_owned(),
         n_parts => format!("{n_parts} parts are too many for one name"),
     })?;
-    Ok(Outcome::Value(Json::String(made)))
+    Ok(Outcome::Value(Json::String(name)))
 }
 
 fn hash(values: &[Json]) -> Result<Outcome, String> {

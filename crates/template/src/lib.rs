@@ -30,4 +30,6 @@ pub use names::{dns_label, generate_name, short_hash};
 pub use path::DocumentPath;
 pub use schema::{ParameterError, ParameterSchema, SchemaError};
 pub use text::to_text;
-pub use workflow::{ExternalReference, RenderedResource, RenderedWorkflow, ResourceTemplate, WorkflowTemplate};
+pub use workflow::{
+    ExternalReference, RenderedResource, RenderedWorkflow, ResourceTemplate, WorkflowTemplate,
+};

@@ -24,9 +24,8 @@ pub fn dns_label(parts: &[&str]) -> Option<String> {
 
 /// FNV-1a over the bytes, 32 bits, as 8 hexadecimal digits.
 pub fn short_hash(text: &str) -> String {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:08x}")
 }
 
@@ -110,7 +109,10 @@ mod tests {
         assert_eq!(generate_name(&[]), None);
         assert_eq!(dns_label(&["a"; 80]), None);
         let label = dns_label(&["größe.ß", "東京"]).unwrap();
-        assert!(label.len() <= 63 && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
+        assert!(
+            label.len() <= 63
+                && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        );
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl ParameterSchema {
     /// The parameters with the defaults of what they leave out. Objects that are left out are made from the
     /// defaults of their fields.
     pub fn with_defaults(&self, parameters: &Json) -> Json {
-        let mut parameters = if parameters.is_null() { Json::Object(serde_json::Map::new()) } else { parameters.clone() };
+        let mut parameters =
+            if parameters.is_null() { Json::Object(serde_json::Map::new()) } else { parameters.clone() };
         default::fill(&self.root, &mut parameters);
         parameters
     }

@@ -178,11 +178,11 @@ impl CompiledResource {
 /// Compiles a condition, which must be an expression: a plain text can never be true or false.
 fn condition(compiler: &mut Compiler<'_>, text: &str, path: &DocumentPath, errors: &mut Vec<Error>) -> Text {
     let n_errors = errors.len();
-    let compiled = compiler.text(text, path, errors);
-    if errors.len() == n_errors && !matches!(compiled, Text::Standalone(_)) {
+    let condition = compiler.text(text, path, errors);
+    if errors.len() == n_errors && !matches!(condition, Text::Standalone(_)) {
         errors.push(Error::new(path, Problem::ConditionNotBool { actual: "a text" }));
     }
-    compiled
+    condition
 }
 
 /// Checks that what was rendered is an object with a type and a name.
@@ -257,7 +257,9 @@ impl CheckExpression for Members<'_> {
             };
             let (expression, member) = (expression(), unknown.to_owned());
             return Some(match variable {
-                EXTERNAL_REFS => Problem::UnknownExternalReference { expression, id: member, declared: known },
+                EXTERNAL_REFS => {
+                    Problem::UnknownExternalReference { expression, id: member, declared: known }
+                }
                 _ => Problem::UnknownMember { expression, variable: variable.to_owned(), member, known },
             });
         }

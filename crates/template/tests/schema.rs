@@ -4,7 +4,7 @@ use buildplane_template::ParameterSchema;
 use serde_json::{Value, json};
 
 fn parse(parameters: &Value, types: &Value) -> ParameterSchema {
-    ParameterSchema::parse(parameters, types).unwrap()
+    ParameterSchema::parse(parameters, types).expect("a schema")
 }
 
 fn openapi(parameters: &Value, types: &Value) -> Value {
@@ -12,7 +12,7 @@ fn openapi(parameters: &Value, types: &Value) -> Value {
 }
 
 fn refusal(parameters: &Value, types: &Value) -> String {
-    ParameterSchema::parse(parameters, types).unwrap_err().to_string()
+    ParameterSchema::parse(parameters, types).expect_err("no schema").to_string()
 }
 
 #[test]
@@ -20,7 +20,11 @@ fn upstream_vectors() {
     let item = json!({"Item": {"name": "string"}});
     let resources = json!({"Resources": {"cpu": "string | default=100m", "memory": "string"}});
     for (parameters, types, expected) in [
-        (json!({"name": "string"}), Value::Null, json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}})),
+        (
+            json!({"name": "string"}),
+            Value::Null,
+            json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}),
+        ),
         (
             json!({"replicas": "integer | default=1"}),
             Value::Null,
@@ -65,15 +69,30 @@ fn upstream_vectors() {
 fn constraints() {
     let field = |text: &str| openapi(&json!({"f": text}), &Value::Null)["properties"]["f"].clone();
     for (text, expected) in [
-        ("integer | minimum=1 maximum=10 exclusiveMinimum=true multipleOf=2", json!({"type": "integer", "minimum": 1, "maximum": 10, "exclusiveMinimum": true, "multipleOf": 2})),
+        (
+            "integer | minimum=1 maximum=10 exclusiveMinimum=true multipleOf=2",
+            json!({"type": "integer", "minimum": 1, "maximum": 10, "exclusiveMinimum": true, "multipleOf": 2}),
+        ),
         ("number | minimum=0.5 default=1e3", json!({"type": "number", "minimum": 0.5, "default": 1000.0})),
         ("boolean | default=T", json!({"type": "boolean", "default": true})),
-        ("string | minLength=1 maxLength=5 pattern='^[a-z]+$' title=T format=x", json!({"type": "string", "minLength": 1, "maxLength": 5, "pattern": "^[a-z]+$", "title": "T", "format": "x"})),
+        (
+            "string | minLength=1 maxLength=5 pattern='^[a-z]+$' title=T format=x",
+            json!({"type": "string", "minLength": 1, "maxLength": 5, "pattern": "^[a-z]+$", "title": "T", "format": "x"}),
+        ),
         ("string | enum=\"a,b\",c,,", json!({"type": "string", "enum": ["a,b", "c"]})),
         ("integer | enum=1,2", json!({"type": "integer", "enum": [1, 2]})),
-        ("map<integer> | default={\"a\": 1} minProperties=1", json!({"type": "object", "additionalProperties": {"type": "integer"}, "default": {"a": 1}, "minProperties": 1})),
-        ("[]string | default=[\"a b\", \"c\"] maxItems=3", json!({"type": "array", "items": {"type": "string"}, "default": ["a b", "c"], "maxItems": 3})),
-        ("array<[]integer>", json!({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}})),
+        (
+            "map<integer> | default={\"a\": 1} minProperties=1",
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "default": {"a": 1}, "minProperties": 1}),
+        ),
+        (
+            "[]string | default=[\"a b\", \"c\"] maxItems=3",
+            json!({"type": "array", "items": {"type": "string"}, "default": ["a b", "c"], "maxItems": 3}),
+        ),
+        (
+            "array<[]integer>",
+            json!({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}),
+        ),
         ("string | default=\"\"", json!({"type": "string", "default": ""})),
         ("string | oc:x oc:y=1 | default='it''s'", json!({"type": "string", "default": "it's"})),
         ("string | example=5", json!({"type": "string", "example": 5})),
@@ -86,18 +105,33 @@ fn constraints() {
 #[test]
 fn refusals_name_the_field_and_the_remedy() {
     for (definition, expected) in [
-        (json!("object"), "schema.parameters.f: object is no type here: use map<string>, or a map that lists the fields"),
+        (
+            json!("object"),
+            "schema.parameters.f: object is no type here: use map<string>, or a map that lists the fields",
+        ),
         (json!("Foo"), "schema.parameters.f: unknown type \"Foo\": define it in schema.types"),
         (json!("[]"), "schema.parameters.f: unknown type \"[]\": it names no element type"),
         (json!("map["), "schema.parameters.f: invalid map expression \"map[\""),
-        (json!("map[int]string"), "schema.parameters.f: keys of a map are strings, not \"int\": write map[string]string"),
-        (json!("string | required"), "schema.parameters.f: there is no \"required\": what has no default is required"),
+        (
+            json!("map[int]string"),
+            "schema.parameters.f: keys of a map are strings, not \"int\": write map[string]string",
+        ),
+        (
+            json!("string | required"),
+            "schema.parameters.f: there is no \"required\": what has no default is required",
+        ),
         (json!("string | nullable"), "schema.parameters.f: \"nullable\" has no value: write nullable=…"),
         (json!("string | color=red"), "schema.parameters.f: unknown constraint \"color\""),
         (json!("integer | default=x"), "schema.parameters.f: \"x\" is not an integer"),
-        (json!("integer | default=5 maximum=3"), "schema.parameters.f: the default does not fit: schema.parameters.f: must be at most 3, not 5"),
+        (
+            json!("integer | default=5 maximum=3"),
+            "schema.parameters.f: the default does not fit: schema.parameters.f: must be at most 3, not 5",
+        ),
         (json!("string | pattern=["), "schema.parameters.f: pattern \"[\""),
-        (json!({"$default": {"a": 1}, "a": "string"}), "schema.parameters.f[\"$default\"]: the default does not fit"),
+        (
+            json!({"$default": {"a": 1}, "a": "string"}),
+            "schema.parameters.f[\"$default\"]: the default does not fit",
+        ),
         (json!({"$default": "[]"}), "schema.parameters.f[\"$default\"]: must be a map"),
         (json!(5), "schema.parameters.f: must be a type such as"),
         (json!("A"), "cyclic type reference: A -> B -> A"),
@@ -112,7 +146,10 @@ fn refusals_name_the_field_and_the_remedy() {
 fn type_bombs_are_refused() {
     let mut types = serde_json::Map::new();
     for level in 0..30 {
-        types.insert(format!("T{level}"), json!({"a": format!("T{}", level + 1), "b": format!("T{}", level + 1)}));
+        types.insert(
+            format!("T{level}"),
+            json!({"a": format!("T{}", level + 1), "b": format!("T{}", level + 1)}),
+        );
     }
     types.insert("T30".to_owned(), json!("string"));
     refusal(&json!({"f": "T0"}), &Value::Object(types));
@@ -165,14 +202,26 @@ fn parameters_are_validated() {
     assert!(schema.prepare(&json!({"repository": {"url": "u"}})).is_ok());
     for (parameters, expected) in [
         (json!({}), "parameters.repository.url: is required; give it a string value"),
-        (json!({"repository": {"url": ""}}), "parameters.repository.url: must have at least 1 characters, not 0"),
+        (
+            json!({"repository": {"url": ""}}),
+            "parameters.repository.url: must have at least 1 characters, not 0",
+        ),
         (json!({"repository": {"url": 5}}), "parameters.repository.url: must be a string, not a number"),
         (json!({"repository": "u"}), "parameters.repository: must be a map, not a string"),
-        (json!({"repository": {"url": "u", "ulr": 1}}), "parameters.repository.ulr: is not a parameter; known: revision, secretRef, url"),
+        (
+            json!({"repository": {"url": "u", "ulr": 1}}),
+            "parameters.repository.ulr: is not a parameter; known: revision, secretRef, url",
+        ),
         (json!({"repository": {"url": "u"}, "level": 0}), "parameters.level: must be at least 1, not 0"),
         (json!({"repository": {"url": "u"}, "level": 1.5}), "parameters.level: must be an integer, not 1.5"),
-        (json!({"repository": {"url": "u"}, "level": null}), "parameters.level: must be an integer, not null; leave it out"),
-        (json!({"repository": {"url": "u"}, "args": [{"value": "v"}]}), "parameters.args[0].name: is required; give it a string value"),
+        (
+            json!({"repository": {"url": "u"}, "level": null}),
+            "parameters.level: must be an integer, not null; leave it out",
+        ),
+        (
+            json!({"repository": {"url": "u"}, "args": [{"value": "v"}]}),
+            "parameters.args[0].name: is required; give it a string value",
+        ),
         (json!([]), "parameters: must be a map, not a list"),
     ] {
         let errors = schema.prepare(&parameters).unwrap_err();

@@ -63,7 +63,10 @@ fn tokens(text: &str) -> Vec<String> {
 pub(super) fn apply(field: &mut Field, name: &str, value: &str) -> Result<(), String> {
     let rules = &mut field.rules;
     match name {
-        "enum" => rules.one_of = items(value).iter().map(|item| literal(&field.kind, item)).collect::<Result<_, _>>()?,
+        "enum" => {
+            rules.one_of =
+                items(value).iter().map(|item| literal(&field.kind, item)).collect::<Result<_, _>>()?;
+        }
         "minimum" => rules.minimum = Some(number(name, value)?),
         "maximum" => rules.maximum = Some(number(name, value)?),
         "multipleOf" => rules.multiple_of = Some(number(name, value)?),

@@ -97,7 +97,12 @@ impl Parser<'_> {
             "integer" => Kind::Integer,
             "number" => Kind::Number,
             "boolean" => Kind::Boolean,
-            "" => return Err(error(path, "has no type; write string, integer, number, boolean, []T or map<T>")),
+            "" => {
+                return Err(error(
+                    path,
+                    "has no type; write string, integer, number, boolean, []T or map<T>",
+                ));
+            }
             "object" => {
                 let message = "object is no type here: use map<string>, or a map that lists the fields";
                 return Err(error(path, message));
@@ -116,10 +121,14 @@ impl Parser<'_> {
             return Ok(Field::of(Kind::Map(Box::new(self.element(text, value, path)?))));
         }
         if let Some(rest) = text.strip_prefix("map[") {
-            let (key, value) =
-                rest.split_once(']').ok_or_else(|| error(path, format!("invalid map expression {text:?}")))?;
+            let (key, value) = rest
+                .split_once(']')
+                .ok_or_else(|| error(path, format!("invalid map expression {text:?}")))?;
             if key.trim() != "string" {
-                return Err(error(path, format!("keys of a map are strings, not {key:?}: write map[string]{value}")));
+                return Err(error(
+                    path,
+                    format!("keys of a map are strings, not {key:?}: write map[string]{value}"),
+                ));
             }
             return Ok(Field::of(Kind::Map(Box::new(self.element(text, value, path)?))));
         }

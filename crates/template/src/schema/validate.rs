@@ -66,17 +66,20 @@ fn object(
     errors: &mut Vec<ParameterError>,
 ) {
     for (name, field) in fields {
-        match entries.get(name) {
-            Some(value) => validate(field, value, &path.key(name), errors),
-            None => {
-                let message = format!("is required; give it {} value", article(&field.kind));
-                errors.push(ParameterError { path: path.key(name), message });
-            }
+        if let Some(value) = entries.get(name) {
+            validate(field, value, &path.key(name), errors);
+        } else {
+            let message = format!("is required; give it {} value", article(&field.kind));
+            errors.push(ParameterError { path: path.key(name), message });
         }
     }
     for name in entries.keys().filter(|name| !fields.contains_key(*name)) {
         let known: Vec<_> = fields.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "there are none".to_owned() } else { format!("known: {}", known.join(", ")) };
+        let known = if known.is_empty() {
+            "there are none".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
         errors.push(ParameterError { path: path.key(name), message: format!("is not a parameter; {known}") });
     }
     errors.truncate(MAX_ERRORS);
