@@ -1,0 +1,283 @@
+//! How a run looks while it goes on.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use buildplane_api::WorkflowRun;
+use buildplane_api::run::{RunPhase, TaskPhase, WorkflowTask};
+
+use super::pods::PodLog;
+use crate::output::sanitize::sanitize;
+use crate::output::terminal::{Color, LiveLines, Paint, seconds};
+use crate::runs;
+
+/// A finished task is announced after its last log line; this long it waits for that.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// Lines of each task that are kept for the reason of a failure.
+const TAIL: usize = 10;
+
+/// What is to be shown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ViewOptions {
+    /// Only this task's log, without its name before each line.
+    pub(crate) task: Option<String>,
+    /// Only log lines.
+    pub(crate) logs_only: bool,
+    /// The time before each log line.
+    pub(crate) timestamps: bool,
+}
+
+/// Prints a run's tasks and logs, in the order in which they make sense.
+pub(crate) struct View {
+    options: ViewOptions,
+    lines: LiveLines,
+    paint: Paint,
+    sanitized: bool,
+    phases: HashMap<String, TaskPhase>,
+    waiting_for: Option<String>,
+    /// Changes of tasks that are not announced yet.
+    changes: VecDeque<Change>,
+    logs: HashMap<String, TaskLog>,
+    running_since: HashMap<String, Instant>,
+}
+
+struct Change {
+    task: WorkflowTask,
+    phase: TaskPhase,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct TaskLog {
+    ended: bool,
+    tail: VecDeque<String>,
+}
+
+impl View {
+    pub(crate) fn new(options: ViewOptions) -> Self {
+        Self {
+            options,
+            lines: LiveLines::new(),
+            paint: Paint::for_stdout(),
+            sanitized: io::stdout().is_terminal(),
+            phases: HashMap::new(),
+            waiting_for: None,
+            changes: VecDeque::new(),
+            logs: HashMap::new(),
+            running_since: HashMap::new(),
+        }
+    }
+
+    /// The one task that is to be shown, if it is only one.
+    pub(super) fn only_task(&self) -> Option<String> {
+        self.options.task.clone()
+    }
+
+    /// Takes the run's state.
+    pub(super) fn run(&mut self, run: &WorkflowRun) -> io::Result<()> {
+        if self.options.logs_only {
+            return Ok(());
+        }
+        if runs::phase(run).unwrap_or(RunPhase::Pending) == RunPhase::Pending {
+            self.waits(runs::reason(run))?;
+        }
+        for task in runs::tasks(run) {
+            let phase = task.phase.unwrap_or(TaskPhase::Pending);
+            if self.phases.insert(task.name.clone(), phase) != Some(phase) {
+                self.changes.push_back(Change { task: task.clone(), phase, since: Instant::now() });
+            }
+        }
+        self.announce(Flush::Ready)
+    }
+
+    fn waits(&mut self, reason: Option<String>) -> io::Result<()> {
+        if let Some(reason) = reason.filter(|reason| self.waiting_for.as_ref() != Some(reason)) {
+            let text = sanitize(reason.as_bytes());
+            self.lines.line(&self.paint.apply(Color::Faint, &format!("  waiting: {text}")))?;
+            self.waiting_for = Some(reason);
+        }
+        self.lines.set_status("waiting", Instant::now());
+        Ok(())
+    }
+
+    /// Takes a log event.
+    pub(crate) fn log(&mut self, event: PodLog) -> io::Result<()> {
+        match event {
+            PodLog::Begin { task } => {
+                self.logs.entry(task).or_default();
+                Ok(())
+            }
+            PodLog::End { task } => {
+                self.logs.entry(task).or_default().ended = true;
+                self.announce(Flush::Ready)
+            }
+            PodLog::Note(text) => self.note(&text),
+            PodLog::Line { task, at, text } => {
+                let tail = &mut self.logs.entry(task.clone()).or_default().tail;
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(sanitize(&text));
+                let mut prefix = String::new();
+                if let Some(at) = at.filter(|_| self.options.timestamps) {
+                    prefix = format!("{at} ");
+                }
+                if self.options.task.is_none() {
+                    let name = sanitize(task.as_bytes());
+                    prefix.push_str(&self.paint.apply(Color::Name, &format!("{name} | ")));
+                }
+                self.print_log(&prefix, &text)
+            }
+        }
+    }
+
+    /// On a terminal the text is made harmless; a pipe gets the bytes as they are.
+    fn print_log(&mut self, prefix: &str, text: &[u8]) -> io::Result<()> {
+        if self.sanitized {
+            return self.lines.line(&format!("{prefix}{}", sanitize(text)));
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(prefix.as_bytes())?;
+        out.write_all(text)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// A line of ours in between; in a pipe it goes to standard error when standard output is for logs alone.
+    pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
+        if self.options.logs_only {
+            crate::output::note(text);
+            return Ok(());
+        }
+        self.lines.line(text)
+    }
+
+    pub(super) fn tick(&mut self) -> io::Result<()> {
+        self.announce(Flush::Ready)?;
+        self.lines.tick()
+    }
+
+    /// Announces what is left.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.announce(Flush::All)?;
+        self.lines.clear_status()
+    }
+
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.lines.clear_status()
+    }
+
+    fn announce(&mut self, flush: Flush) -> io::Result<()> {
+        while let Some(change) = self.changes.front() {
+            if flush == Flush::Ready && !self.may_announce(change) {
+                break;
+            }
+            let Some(Change { task, phase, .. }) = self.changes.pop_front() else { break };
+            self.announce_one(&task, phase)?;
+        }
+        Ok(())
+    }
+
+    fn may_announce(&self, change: &Change) -> bool {
+        let has_log = matches!(change.phase, TaskPhase::Succeeded | TaskPhase::Failed);
+        !has_log
+            || change.since.elapsed() > LOG_PATIENCE
+            || self.logs.get(&change.task.name).is_some_and(|log| log.ended)
+    }
+
+    fn announce_one(&mut self, task: &WorkflowTask, phase: TaskPhase) -> io::Result<()> {
+        let name = sanitize(task.name.as_bytes());
+        match phase {
+            TaskPhase::Pending | TaskPhase::Omitted => Ok(()),
+            TaskPhase::Running => {
+                let since = *self.running_since.entry(task.name.clone()).or_insert_with(Instant::now);
+                self.lines.set_status(name.clone(), since);
+                self.lines.line(&self.paint.apply(Color::Name, &format!("▶ {name}")))
+            }
+            TaskPhase::Skipped => {
+                self.lines.line(&self.paint.apply(Color::Faint, &format!("- {name} skipped")))
+            }
+            TaskPhase::Succeeded => {
+                self.lines.clear_status()?;
+                self.lines.line(&self.paint.apply(Color::Good, &format!("✔ {name}{}", took(task))))
+            }
+            TaskPhase::Failed | TaskPhase::Error => {
+                self.lines.clear_status()?;
+                let message =
+                    task.message.as_deref().map(|text| sanitize(text.as_bytes())).unwrap_or_default();
+                let colon = if message.is_empty() { "" } else { ": " };
+                let text = format!("✘ {name}{}{colon}{message}", took(task));
+                self.lines.line(&self.paint.apply(Color::Bad, &text))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// What may be announced by now.
+    Ready,
+    All,
+}
+
+/// ` 2.1s`, if the times are known.
+fn took(task: &WorkflowTask) -> String {
+    let (Some(start), Some(end)) = (&task.started_at, &task.completed_at) else { return String::new() };
+    let took = end.0.duration_since(start.0);
+    Duration::try_from(took).map_or_else(|_| String::new(), |took| format!(" {}", seconds(took)))
+}
+
+/// The task whose failure ended the run, and why, in one line.
+pub(crate) fn failure_reason(run: &WorkflowRun, tail: &dyn Fn(&str) -> Vec<String>) -> String {
+    let failed =
+        runs::tasks(run).iter().find(|task| matches!(task.phase, Some(TaskPhase::Failed | TaskPhase::Error)));
+    let Some(task) = failed else {
+        return runs::reason(run)
+            .map_or_else(|| "no reason given".to_owned(), |text| sanitize(text.as_bytes()));
+    };
+    let name = sanitize(task.name.as_bytes());
+    let message = task.message.as_deref().map(|text| sanitize(text.as_bytes()));
+    match (message, telling_line(&tail(&task.name))) {
+        (Some(message), Some(line)) => format!("{name}: {message}: {line}"),
+        (Some(text), None) | (None, Some(text)) => format!("{name}: {text}"),
+        (None, None) => name,
+    }
+}
+
+/// The line of a log's end that most likely says what went wrong: the last one that calls itself an error, else the
+/// last one.
+fn telling_line(tail: &[String]) -> Option<String> {
+    let lines = || tail.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
+    lines().filter(is_error).last().or_else(|| lines().last()).map(str::to_owned)
+}
+
+impl View {
+    /// The last lines of a task's log.
+    pub(crate) fn tail(&self, task: &str) -> Vec<String> {
+        self.logs.get(task).map(|log| log.tail.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_telling_line_is_the_last_error() {
+        let tail = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
+        for (lines, telling) in [
+            (
+                &["STEP 1", "Error: building at STEP \"RUN false\": exit status 1", ""][..],
+                Some("Error: building at STEP \"RUN false\": exit status 1"),
+            ),
+            (&["error: first", "ERROR second", "cleaning up"], Some("ERROR second")),
+            (&["just text", "  more text  ", " "], Some("more text")),
+            (&["", " "], None),
+            (&[], None),
+        ] {
+            assert_eq!(telling_line(&tail(lines)).as_deref(), telling);
+        }
+    }
+}
