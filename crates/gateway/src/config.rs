@@ -46,7 +46,7 @@ pub struct Config {
     pub internal: InternalListener,
     /// Health, readiness and metrics, without TLS.
     pub health: Option<TcpListener>,
-    /// The host names under which the TLS listeners answer; requests for any other are misdirected.
+    /// The host names under which the TLS listeners answer, beside IP addresses; requests for any other are misdirected.
     pub hosts: Vec<String>,
     /// The tunnel's limits and timing.
     pub tunnel: Settings,
@@ -83,7 +83,7 @@ impl Default for Limits {
             agents_per_plane: 64,
             registrations: 10_000,
             request_bytes: 10 * 1024 * 1024,
-            response_head: Duration::from_secs(60),
+            response_head: Duration::from_mins(1),
             settle: Duration::from_secs(10),
             sweep: Duration::from_secs(5),
         }

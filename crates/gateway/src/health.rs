@@ -23,12 +23,12 @@ impl Readiness {
         self.0.store(false, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn answer(&self) -> (StatusCode, &'static str) {
-        if self.0.load(Ordering::Relaxed) {
-            (StatusCode::OK, "ok")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-        }
+        if self.is_set() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") }
     }
 }
 

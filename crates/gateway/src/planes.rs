@@ -73,7 +73,7 @@ async fn register(
         .map_err(|error| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, format!("clientCA: {error}")))?;
     planes
         .registry
-        .register(plane, cr, anchors)
+        .register(&plane, &cr, anchors)
         .map_err(|full| Failure::new(StatusCode::TOO_MANY_REQUESTS, full.to_string()))?;
     Ok(Json(serde_json::json!({ "success": true })))
 }

@@ -83,16 +83,17 @@ impl Registry {
     /// Registers a custom resource or changes its CA: open connections are judged anew at once.
     pub(crate) fn register(
         &self,
-        plane: PlaneKey,
-        cr: CrRef,
+        plane: &PlaneKey,
+        cr: &CrRef,
         anchors: TrustAnchors,
     ) -> Result<(), RegistryFull> {
         let mut state = self.lock();
-        if let Some(known) = state.registrations.get(&cr).filter(|known| known.route.plane != plane) {
+        if let Some(known) = state.registrations.get(cr).filter(|known| known.route.plane != *plane) {
             let elsewhere = known.route.plane.clone();
-            self.remove(&mut state, &elsewhere, &cr);
+            self.remove(&mut state, &elsewhere, cr);
+            state.close_orphans(&elsewhere);
         }
-        if !state.registrations.contains_key(&cr) && state.registrations.len() >= self.limits.registrations {
+        if !state.registrations.contains_key(cr) && state.registrations.len() >= self.limits.registrations {
             return Err(RegistryFull { limit: self.limits.registrations });
         }
         let registration = state.registrations.entry(cr.clone()).or_insert_with(|| Registration {
@@ -104,9 +105,9 @@ impl Registry {
         let route = Arc::clone(&registration.route);
         write(&self.routes).insert(cr.clone(), route);
         state.planes.entry(plane.clone()).or_default().crs.insert(cr.clone());
-        state.judge(&cr, SystemTime::now());
-        state.close_orphans(&plane);
-        self.announce(&state, &cr);
+        state.judge(cr, SystemTime::now());
+        state.close_orphans(plane);
+        self.announce(&state, cr);
         Ok(())
     }
 

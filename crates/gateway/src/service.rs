@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use buildplane_serve::{Limits as ServeLimits, serve, serve_plain};
-use buildplane_tls::{Alpn, ClientAuth};
+use buildplane_tls::{Alpn, ClientAuth, ServerConfig};
 
 use crate::agents::{self, Agents};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::error::Error;
 use crate::health::{self, Readiness};
 use crate::internal::Internal;
@@ -24,12 +25,33 @@ use crate::registry::{self, Registry};
 #[derive(Debug)]
 pub struct Gateway {
     config: Config,
+    tls: Tls,
+}
+
+#[derive(Debug)]
+struct Tls {
+    agents: Arc<ServerConfig>,
+    internal: Arc<ServerConfig>,
 }
 
 impl Gateway {
     /// A gateway that has not begun to serve.
-    pub fn new(config: Config) -> Self {
-        Self { config }
+    pub fn new(config: Config) -> Result<Self, Error> {
+        // A WebSocket begins as HTTP/1.1.
+        let agents = config
+            .agents
+            .identity
+            .server_config(ClientAuth::AnyCertificate, &[Alpn::Http1])
+            .map_err(|source| Error::Tls { listener: "agents", source })?;
+        let internal = config
+            .internal
+            .identity
+            .server_config(
+                ClientAuth::Anchored(Arc::clone(&config.internal.callers)),
+                &[Alpn::H2, Alpn::Http1],
+            )
+            .map_err(|source| Error::Tls { listener: "internal", source })?;
+        Ok(Self { config, tls: Tls { agents, internal } })
     }
 
     /// Serves until `shutdown`: then readiness goes first, callers are drained, and the agents' connections close last.
@@ -38,114 +60,107 @@ impl Gateway {
     ///
     /// When a listener cannot be served; the other parts are stopped before this returns.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Config { agents, internal, health, hosts, tunnel, limits, metrics } = self.config;
-        let hosts: Arc<[String]> = hosts.into();
-        let Limits {
-            agents: n_agents,
-            agents_per_plane,
-            registrations,
-            request_bytes,
-            response_head,
-            settle,
-            sweep,
-        } = limits;
-        let registry = Arc::new(Registry::new(registry::Limits { agents_per_plane, registrations }));
+        let Self { config, tls } = self;
         let readiness = Readiness::default();
-        // Cancelled when the gateway should stop for any reason, and when it has drained its callers.
+        // Cancelled when the gateway should stop, for any reason.
         let stop = shutdown.child_token();
+        // Cancelled when the callers have drained.
         let tunnels_close = CancellationToken::new();
-        let _tunnels_close_on_drop = tunnels_close.clone().drop_guard();
+        let _close_on_drop = tunnels_close.clone().drop_guard();
         let tunnels = TaskTracker::new();
-
-        let planes = planes::router(Arc::new(Planes {
-            registry: Arc::clone(&registry),
-            authorizer: Arc::clone(&internal.authorizer),
-            instance: uuid::Uuid::new_v4().to_string(),
-            shutdown: stop.clone(),
+        let registry = Arc::new(Registry::new(registry::Limits {
+            agents_per_plane: config.limits.agents_per_plane,
+            registrations: config.limits.registrations,
         }));
-        let proxy = Arc::new(Proxy {
+        let n_agents = config.limits.agents;
+        let sweep = config.limits.sweep;
+        let internal = internal(&config, &registry, stop.clone());
+        let agents = Arc::new(Agents {
             registry: Arc::clone(&registry),
-            authorizer: internal.authorizer,
-            metrics: metrics.clone(),
-            request_bytes,
-            response_head,
-        });
-        let internal_tls = internal
-            .identity
-            .server_config(ClientAuth::Anchored(internal.callers), &[Alpn::H2, Alpn::Http1])
-            .map_err(|source| Error::Tls { listener: "internal", source })?;
-        // A WebSocket begins as HTTP/1.1.
-        let agents_tls = agents
-            .identity
-            .server_config(ClientAuth::AnyCertificate, &[Alpn::Http1])
-            .map_err(|source| Error::Tls { listener: "agents", source })?;
-        let internal_service = Internal { proxy, planes, hosts: Arc::clone(&hosts) };
-        let internal_service = tower::service_fn(move |request| {
-            let answer = internal_service.clone().answer(request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
-        });
-        let agents_service = agents::router(Arc::new(Agents {
-            registry: Arc::clone(&registry),
-            settings: tunnel,
-            metrics: metrics.clone(),
-            hosts,
+            settings: config.tunnel,
+            metrics: config.metrics.clone(),
+            hosts: config.hosts.into(),
             slots: Arc::new(Semaphore::new(n_agents.min(Semaphore::MAX_PERMITS))),
-            settled: Instant::now() + settle,
+            settled: Instant::now() + config.limits.settle,
             tasks: tunnels.clone(),
             shutdown: tunnels_close.clone(),
             next_link: AtomicU64::new(0),
-        }));
+        });
 
         let mut parts = JoinSet::new();
-        if let Some(listener) = health {
-            let router = health::router(readiness.clone(), &metrics);
+        if let Some(listener) = config.health {
+            let router = health::router(readiness.clone(), &config.metrics);
             let served = serve_plain(listener, router, ServeLimits::default(), tunnels_close.clone());
             parts.spawn(async move { part("health", served.await) });
         }
-        let agent_limits =
-            ServeLimits { connections: n_agents.saturating_add(1024), ..ServeLimits::default() };
-        let served = serve(agents.listener, agents_tls, agents_service, agent_limits, stop.clone());
+        // Room for handshakes beside the agents that are connected.
+        let limits = ServeLimits { connections: n_agents.saturating_add(1024), ..ServeLimits::default() };
+        let served = serve(config.agents.listener, tls.agents, agents::router(agents), limits, stop.clone());
         parts.spawn(async move { part("agents", served.await) });
-        let served =
-            serve(internal.listener, internal_tls, internal_service, ServeLimits::default(), stop.clone());
-        let callers_drained = tunnels_close.clone();
+        let service = tower::service_fn(move |request| {
+            let answer = internal.clone().answer(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let limits = ServeLimits::default();
+        let served = serve(config.internal.listener, tls.internal, service, limits, stop.clone());
         parts.spawn(async move {
             let served = served.await;
-            callers_drained.cancel();
+            tunnels_close.cancel();
             part("internal", served)
         });
-        parts.spawn({
-            let (registry, stop) = (Arc::clone(&registry), stop.clone());
-            async move {
-                keep_swept(&registry, sweep, &stop).await;
-                Ok(())
-            }
+        let swept = stop.clone();
+        parts.spawn(async move {
+            keep_swept(&registry, sweep, &swept).await;
+            Ok(())
         });
         readiness.set();
-
-        let mut result = Ok(());
-        let mut stopping = false;
-        loop {
-            let ended = tokio::select! {
-                ended = parts.join_next() => ended,
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    readiness.clear();
-                    continue;
-                }
-            };
-            match ended {
-                None => break,
-                Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(error))) => result = result.and(Err(error)),
-                Some(Err(panicked)) => result = result.and(Err(Error::Task(panicked))),
-            }
-            // Any part that ends, ends all.
-            stop.cancel();
-        }
+        let ended = until_all_ended(parts, &stop, &readiness).await;
         tunnels.close();
         tunnels.wait().await;
-        result
+        ended
+    }
+}
+
+fn internal(config: &Config, registry: &Arc<Registry>, stop: CancellationToken) -> Internal {
+    let authorizer = &config.internal.authorizer;
+    let planes = planes::router(Arc::new(Planes {
+        registry: Arc::clone(registry),
+        authorizer: Arc::clone(authorizer),
+        instance: uuid::Uuid::new_v4().to_string(),
+        shutdown: stop,
+    }));
+    let proxy = Arc::new(Proxy {
+        registry: Arc::clone(registry),
+        authorizer: Arc::clone(authorizer),
+        metrics: config.metrics.clone(),
+        request_bytes: config.limits.request_bytes,
+        response_head: config.limits.response_head,
+    });
+    Internal { proxy, planes, hosts: config.hosts.as_slice().into() }
+}
+
+/// Waits for every part; the first that ends, for whatever reason, ends the others.
+async fn until_all_ended(
+    mut parts: JoinSet<Result<(), Error>>,
+    stop: &CancellationToken,
+    readiness: &Readiness,
+) -> Result<(), Error> {
+    let mut result = Ok(());
+    loop {
+        let ended = tokio::select! {
+            ended = parts.join_next() => ended,
+            () = stop.cancelled(), if readiness.is_set() => {
+                readiness.clear();
+                continue;
+            }
+        };
+        match ended {
+            None => return result,
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => result = result.and(Err(error)),
+            Some(Err(panicked)) => result = result.and(Err(Error::Task(panicked))),
+        }
+        stop.cancel();
     }
 }
 

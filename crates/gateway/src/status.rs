@@ -9,7 +9,7 @@ const RETRY_SECONDS: u32 = 1;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct Answer<'a> {
     kind: &'static str,
     api_version: &'static str,
     metadata: serde_json::Map<String, serde_json::Value>,
@@ -45,7 +45,7 @@ impl Failure {
 
     pub(crate) fn into_response(self) -> Response<Body> {
         let details = self.is_momentary().then_some(Details { retry_after_seconds: RETRY_SECONDS });
-        let status = Status {
+        let status = Answer {
             kind: "Status",
             api_version: "v1",
             metadata: serde_json::Map::new(),
