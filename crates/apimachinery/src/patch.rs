@@ -20,6 +20,9 @@ pub enum PatchError {
     /// The patch is longer than allowed.
     #[error("{0}")]
     TooLarge(String),
+    /// The parts of a strategic merge patch contradict each other.
+    #[error("{0}")]
+    Contradictory(String),
     /// A `test` operation did not hold, or a path does not exist in this document.
     #[error("the server rejected our request due to an error in our request")]
     Inapplicable(#[source] json_patch::PatchError),
@@ -31,7 +34,7 @@ impl PatchError {
         match self {
             Self::Malformed(_) => 400,
             Self::TooLarge(_) => 413,
-            Self::Inapplicable(_) => 422,
+            Self::Contradictory(_) | Self::Inapplicable(_) => 422,
         }
     }
 }
@@ -58,4 +61,63 @@ pub fn merge_patch(document: &Value, patch: &Value) -> Result<Value, PatchError>
 /// The patch is not an object, or a directive or a list in it does not fit the schema.
 pub fn strategic_merge(document: &Value, patch: &Value, schema: &Schema) -> Result<Value, PatchError> {
     strategic::apply(document, patch, schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_patches_apply_whole_or_not_at_all() {
+        let document = json!({"a": {"b/c": 1, "d~e": [1, 2]}});
+        let check = |patch: Value, expected: Option<Value>| {
+            let patched = json_patch(&document, &patch);
+            match expected {
+                Some(expected) => assert_eq!(patched.unwrap(), expected, "{patch}"),
+                None => assert!(patched.is_err(), "{patch}"),
+            }
+        };
+        check(
+            json!([{"op": "replace", "path": "/a/b~1c", "value": 2}]),
+            Some(json!({"a": {"b/c": 2, "d~e": [1, 2]}})),
+        );
+        check(
+            json!([{"op": "add", "path": "/a/d~0e/-", "value": 3}]),
+            Some(json!({"a": {"b/c": 1, "d~e": [1, 2, 3]}})),
+        );
+        check(json!([{"op": "test", "path": "/a/b~1c", "value": 1}]), Some(document.clone()));
+        check(json!([{"op": "test", "path": "/a/b~1c", "value": 2}]), None);
+        check(json!([{"op": "remove", "path": "/a"}, {"op": "remove", "path": "/x"}]), None);
+        check(json!({"op": "remove"}), None);
+    }
+
+    #[test]
+    fn refusals_have_kubernetes_status_codes() {
+        let check = |result: Result<Value, PatchError>, status: u16| {
+            assert_eq!(result.unwrap_err().http_status(), status);
+        };
+        let document = json!({});
+        check(json_patch(&document, &json!([{"op": "test", "path": "/a", "value": 1}])), 422);
+        check(json_patch(&document, &json!([{"op": "leap"}])), 400);
+        let many: Vec<Value> = (0..10_001).map(|_| json!({"op": "remove", "path": "/a"})).collect();
+        check(json_patch(&document, &Value::from(many)), 413);
+        check(merge_patch(&document, &json!([])), 400);
+        check(strategic_merge(&document, &json!(1), &Schema::permissive()), 400);
+    }
+
+    #[test]
+    fn merge_patches_follow_the_examples_of_rfc_7386() {
+        let check = |document: Value, patch: Value, expected: Value| {
+            assert_eq!(merge_patch(&document, &patch).unwrap(), expected, "{document} {patch}");
+        };
+        check(json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"}));
+        check(json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"}));
+        check(json!({"a": "b"}), json!({"a": null}), json!({}));
+        check(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
+        check(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
+        check(json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]}));
+        check(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
+        check(json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
+    }
 }
