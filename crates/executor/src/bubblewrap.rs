@@ -27,8 +27,9 @@ use self::supervise::Watch;
 use crate::cgroup::Cgroups;
 use crate::executor::{Executor, StartError, StepHandle, VolumeError};
 use crate::kill::KillSwitch;
+use crate::probe::{probe, subordinate_ids};
 use crate::validate::validate;
-use crate::{Missing, Outcome, SharedMount, StepSpec, VolumeId, probe};
+use crate::{Missing, Outcome, SharedMount, StepSpec, VolumeId};
 
 /// What an executor is told when it is made.
 #[derive(Clone, Debug)]
@@ -183,11 +184,11 @@ impl Executor for Bubblewrap {
 impl Ready {
     /// Judges the machine, the last time by making a namespace.
     fn new(config: Config) -> Result<Self, StartError> {
-        let missing = crate::probe();
+        let missing = probe();
         if !missing.is_empty() {
             return Err(StartError::Unable(missing));
         }
-        let ids = probe::subordinate_ids().map_err(|missing| StartError::Unable(vec![missing]))?;
+        let ids = subordinate_ids().map_err(|missing| StartError::Unable(vec![missing]))?;
         let limit = getrlimit(Resource::Nproc).maximum.and_then(|limit| u32::try_from(limit).ok());
         let processes = config.processes.min(limit.unwrap_or(u32::MAX));
         let recipe = Recipe { ids, volumes: config.volumes, shared: config.shared, processes };

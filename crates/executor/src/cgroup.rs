@@ -8,10 +8,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use tracing::debug;
 
-/// Where groups for steps are made.
-#[derive(Clone, Debug, Default)]
+/// Where groups for steps are made. The directory they share is removed when the last of them has gone.
+#[derive(Debug, Default)]
 pub(crate) struct Cgroups {
     parents: Vec<Parent>,
 }
@@ -36,18 +37,18 @@ impl Cgroups {
     /// Finds what this process may use.
     pub(crate) fn detect() -> Self {
         let root = Path::new("/sys/fs/cgroup");
-        let mut parents = Vec::new();
-        if let Some(parent) = unified(root) {
-            parents.push(parent);
+        let candidates = if root.join("cgroup.controllers").exists() {
+            vec![Parent { directory: root.join(NAME), hierarchy: Hierarchy::Unified }]
         } else {
-            for (controller, hierarchy) in [("memory", Hierarchy::Memory), ("pids", Hierarchy::Pids)] {
-                let directory = root.join(controller).join(NAME);
-                // A directory made in a hierarchy has the controller's files; one made beside it has none.
-                if make(&directory).is_ok() && directory.join("cgroup.procs").exists() {
-                    parents.push(Parent { directory, hierarchy });
-                }
-            }
-        }
+            [("memory", Hierarchy::Memory), ("pids", Hierarchy::Pids)]
+                .map(|(controller, hierarchy)| Parent {
+                    directory: root.join(controller).join(NAME),
+                    hierarchy,
+                })
+                .to_vec()
+        };
+        let parents: Vec<_> = candidates.into_iter().filter(|parent| parent.prepare().is_ok()).collect();
+        parents.iter().for_each(Parent::sweep);
         debug!(groups = parents.len(), "looked for control groups");
         Self { parents }
     }
@@ -56,23 +57,14 @@ impl Cgroups {
     pub(crate) fn make(&self, name: &str, memory: Option<u64>, processes: u32) -> io::Result<Option<Cgroup>> {
         let mut group = Cgroup { directories: Vec::new() };
         for parent in &self.parents {
+            // Another platform that ended may have removed it.
+            parent.prepare()?;
             let directory = parent.directory.join(name);
             make(&directory)?;
             group.directories.push((directory.clone(), parent.hierarchy));
-            let memory = memory.map(|bytes| bytes.to_string());
-            let settings: &[(&str, Option<String>)] = match parent.hierarchy {
-                Hierarchy::Unified => &[
-                    ("memory.max", memory),
-                    ("memory.swap.max", Some("0".to_owned())),
-                    ("memory.oom.group", Some("1".to_owned())),
-                    ("pids.max", Some(processes.to_string())),
-                ],
-                Hierarchy::Memory => &[("memory.limit_in_bytes", memory)],
-                Hierarchy::Pids => &[("pids.max", Some(processes.to_string()))],
-            };
-            for (file, value) in settings {
+            for (file, value) in parent.hierarchy.settings(memory, processes) {
                 let path = directory.join(file);
-                if let Some(value) = value.as_ref().filter(|_| path.exists()) {
+                if path.exists() {
                     fs::write(path, value)?;
                 }
             }
@@ -81,19 +73,57 @@ impl Cgroups {
     }
 }
 
-/// The unified hierarchy at its root, as root on a machine that has it alone.
-fn unified(root: &Path) -> Option<Parent> {
-    let controllers = fs::read_to_string(root.join("cgroup.controllers")).ok()?;
-    let wanted = ["memory", "pids"];
-    if !wanted.iter().all(|name| controllers.split_whitespace().any(|found| found == *name)) {
-        return None;
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for parent in &self.parents {
+            // Another platform may have its steps there.
+            let _ = fs::remove_dir(&parent.directory);
+        }
     }
-    let directory = root.join(NAME);
-    // The root may hold processes and hand controllers down all the same; any other group may not.
-    fs::write(root.join("cgroup.subtree_control"), "+memory +pids").ok()?;
-    make(&directory).ok()?;
-    fs::write(directory.join("cgroup.subtree_control"), "+memory +pids").ok()?;
-    Some(Parent { directory, hierarchy: Hierarchy::Unified })
+}
+
+impl Parent {
+    /// Makes the directory and has the controllers handed down to it.
+    fn prepare(&self) -> io::Result<()> {
+        if self.hierarchy == Hierarchy::Unified {
+            if let Some(root) = self.directory.parent() {
+                // The root may hold processes and hand controllers down all the same; any other group may not.
+                fs::write(root.join("cgroup.subtree_control"), "+memory +pids")?;
+            }
+            make(&self.directory)?;
+            fs::write(self.directory.join("cgroup.subtree_control"), "+memory +pids")?;
+        } else {
+            make(&self.directory)?;
+        }
+        // A directory beside a hierarchy instead of in one has no such file; one of another user cannot be written.
+        Ok(access(self.directory.join("cgroup.procs"), Access::WRITE_OK)?)
+    }
+
+    /// Removes the groups of platforms that were killed. A group with processes in it cannot be removed.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.split_once('-')).map(|(pid, _)| pid);
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+impl Hierarchy {
+    fn settings(self, memory: Option<u64>, processes: u32) -> Vec<(&'static str, String)> {
+        let processes = ("pids.max", processes.to_string());
+        let limit = |file| memory.map(|bytes| (file, bytes.to_string()));
+        match self {
+            Self::Unified => {
+                let all_or_none = [("memory.swap.max", "0".to_owned()), ("memory.oom.group", "1".to_owned())];
+                limit("memory.max").into_iter().chain(all_or_none).chain([processes]).collect()
+            }
+            Self::Memory => limit("memory.limit_in_bytes").into_iter().collect(),
+            Self::Pids => vec![processes],
+        }
+    }
 }
 
 fn make(directory: &Path) -> io::Result<()> {

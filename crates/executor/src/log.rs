@@ -166,14 +166,14 @@ fn timestamp() -> String {
 mod tests {
     use super::*;
 
-    fn written(limit: u64, writes: &[&[u8]]) -> Vec<(char, Vec<u8>)> {
+    fn records(limit: u64, writes: &[&[u8]]) -> Vec<(char, Vec<u8>)> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let (mut writer, progress) = LogWriter::create(&path, limit).unwrap();
+        let (mut log, progress) = LogWriter::create(&path, limit).unwrap();
         for bytes in writes {
-            writer.write(bytes);
+            log.write(bytes);
         }
-        drop(writer);
+        drop(log);
         let raw = std::fs::read(&path).unwrap();
         assert_eq!(*progress.borrow(), LogProgress { written: raw.len() as u64, ended: true });
         raw.split_inclusive(|byte| *byte == b'\n')
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn lines_are_kept_whole_across_writes() {
         assert_eq!(
-            written(1 << 20, &[b"a\nb", b"c\n\n", b"d"]),
+            records(1 << 20, &[b"a\nb", b"c\n\n", b"d"]),
             [('F', b"a".to_vec()), ('F', b"bc".to_vec()), ('F', vec![]), ('P', b"d".to_vec())]
         );
     }
@@ -197,20 +197,20 @@ mod tests {
     fn long_lines_are_cut_into_chunks() {
         let line = vec![b'x'; 2 * CHUNK + 5];
         let lengths: Vec<_> =
-            written(1 << 20, &[&line, b"\n"]).iter().map(|(tag, b)| (*tag, b.len())).collect();
+            records(1 << 20, &[&line, b"\n"]).iter().map(|(tag, b)| (*tag, b.len())).collect();
         assert_eq!(lengths, [('P', CHUNK), ('P', CHUNK), ('F', 5)]);
     }
 
     #[test]
     fn hostile_bytes_are_kept_as_they_are() {
         let hostile: &[u8] = b"\x1b[2J\0\xff\r2026-01-01T00:00:00.000000000Z F forged";
-        assert_eq!(written(1 << 20, &[hostile, b"\n"]), [('F', hostile.to_vec())]);
+        assert_eq!(records(1 << 20, &[hostile, b"\n"]), [('F', hostile.to_vec())]);
     }
 
     #[test]
     fn a_full_log_ends_with_a_note() {
-        let records = written(200, &[&[b'x'; 100], b"\n", &[b'y'; 100], b"\n", b"z\n"]);
-        assert_eq!(records.len(), 2);
-        assert_eq!(records[1].1, Truncation::Limit.note().as_bytes());
+        let kept = records(200, &[&[b'x'; 100], b"\n", &[b'y'; 100], b"\n", b"z\n"]);
+        assert_eq!(kept.len(), 2);
+        assert_eq!(kept[1].1, Truncation::Limit.note().as_bytes());
     }
 }

@@ -133,7 +133,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            duration: Duration::from_secs(3600),
+            duration: Duration::from_hours(1),
             memory: None,
             scratch: 1 << 30,
             file_size: None,

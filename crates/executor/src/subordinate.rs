@@ -3,6 +3,7 @@
 //! `/etc/subuid` and `/etc/subgid` give a user ranges of ids that nobody else has. A sandbox is mapped to such a range
 //! and to nothing else, under root too: whatever breaks out of it owns no file and no process of this machine.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -54,9 +55,10 @@ impl Tables {
     pub(crate) fn choose(&self) -> Result<Subordinate, Missing> {
         let uids = choose(&self.own(&self.subuid), &self.foreign(&self.subuid), &ids(&self.passwd));
         let gids = choose(&self.own(&self.subgid), &self.foreign(&self.subgid), &ids(&self.group));
-        match (uids, gids) {
-            (Some(first_uid), Some(first_gid)) => Ok(Subordinate { first_uid, first_gid }),
-            (uids, gids) => Err(self.missing(uids.is_none(), gids.is_none())),
+        if let (Some(users), Some(groups)) = (uids, gids) {
+            Ok(Subordinate { first_uid: users, first_gid: groups })
+        } else {
+            Err(self.missing(uids.is_none(), gids.is_none()))
         }
     }
 
@@ -72,10 +74,10 @@ impl Tables {
         let last = u64::from(first) + u64::from(COUNT) - 1;
         let mut remedy = "usermod".to_owned();
         if uids {
-            remedy.push_str(&format!(" --add-subuids {first}-{last}"));
+            let _ = write!(remedy, " --add-subuids {first}-{last}");
         }
         if gids {
-            remedy.push_str(&format!(" --add-subgids {first}-{last}"));
+            let _ = write!(remedy, " --add-subgids {first}-{last}");
         }
         Missing {
             what: format!("user {:?} has no range of {COUNT} subordinate {what} that is its own", self.user),

@@ -90,7 +90,7 @@ pub(super) fn launch(
 ) -> io::Result<Launched> {
     let (output, output_end) = io::pipe()?;
     let (status, status_end) = io::pipe()?;
-    let (outputs, outputs_end) = if step.outputs.is_empty() {
+    let (outputs, handed_back) = if step.outputs.is_empty() {
         (None, None)
     } else {
         let (reader, writer) = io::pipe()?;
@@ -98,7 +98,7 @@ pub(super) fn launch(
     };
     let mut arguments = arguments(step, namespace, shared)?;
     arguments.descriptor(status_end.into(), arguments::STATUS);
-    if let Some(end) = outputs_end {
+    if let Some(end) = handed_back {
         arguments.descriptor(end.into(), arguments::OUTPUTS);
     }
     let stray: Vec<_> =

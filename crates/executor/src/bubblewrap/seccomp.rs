@@ -283,9 +283,9 @@ impl Program {
         self.instructions
             .into_iter()
             .flat_map(|instruction| {
-                let [a, b] = instruction.code.to_ne_bytes();
-                let [e, f, g, h] = instruction.operand.to_ne_bytes();
-                [a, b, instruction.on_true, instruction.on_false, e, f, g, h]
+                let code = instruction.code.to_ne_bytes().into_iter();
+                code.chain([instruction.on_true, instruction.on_false])
+                    .chain(instruction.operand.to_ne_bytes())
             })
             .collect()
     }

@@ -1,11 +1,9 @@
 //! Steps from start to end, through the public face, in real sandboxes.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Sandbox, build_capabilities, volume};
 use buildplane_executor::{End, Executor as _, FileContent, Mount, Output, Variable};
-use support::{Sandbox, build_capabilities, volume};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_and_status_are_the_programs() {
@@ -26,7 +24,7 @@ async fn output_and_status_are_the_programs() {
 async fn a_step_has_what_it_was_given_and_nothing_else() {
     let sandbox = Sandbox::new();
     let ended = sandbox
-        .run_with("env | sort; pwd; id -u; hostname; ls -l /proc/$$/fd | sed -n 's/.*-> //p' | sed 's/:.*//' | grep -v /dev/null; cat /cfg/a/b; stat -c '%a %u' /cfg/a/b", |step| {
+        .run_with("env | sort; pwd; id -u; hostname; ls -l /proc/$$/fd >/run/fds; sed -n 's/.*-> //p' /run/fds | sed 's/:.*//' | grep -v -e /dev/null -e /run/fds; cat /cfg/a/b; stat -c '%a %u' /cfg/a/b", |step| {
             step.environment = vec![
                 Variable { name: "TOKEN".to_owned(), value: "a b\nc".to_owned() },
                 Variable { name: "HOME".to_owned(), value: "/tmp".to_owned() },
@@ -98,7 +96,7 @@ async fn a_killed_step_leaves_no_process() {
         }
         let mut handle = sandbox.start(spec).await;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while by != "deadline" && !support::text(&log).contains("ready") {
+        while by != "deadline" && !crate::support::text(&log).contains("ready") {
             assert!(Instant::now() < deadline, "the step never became ready");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -157,7 +155,7 @@ async fn platform_that_will_be_killed() {
 async fn steps_die_with_a_platform_that_is_killed() {
     let temporary = tempfile::tempdir().unwrap();
     let mut platform = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "platform_that_will_be_killed"])
+        .args(["--exact", "steps::platform_that_will_be_killed"])
         .env("BUILDPLANE_TEST_KILLED", "1")
         .env("TMPDIR", temporary.path())
         .stdout(std::process::Stdio::null())
@@ -206,6 +204,44 @@ async fn many_steps_at_once_do_not_meet() {
     }
     for (number, mut handle, log) in handles {
         assert_eq!(handle.wait().await.end, End::Exited(0));
-        assert_eq!(support::text(&log), format!("{number}\nmine\n"));
+        assert_eq!(crate::support::text(&log), format!("{number}\nmine\n"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_limited_where_control_groups_can_be_made() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox
+        .run_with(
+            "head -c 256M /dev/zero >/tmp/fill; head -c 200M /dev/zero | tail -c 190M >/dev/null",
+            |step| {
+                step.limits.memory = Some(64 << 20);
+                build_capabilities(step);
+            },
+        )
+        .await;
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(ended.outcome.end, End::OutOfMemory, "{}", ended.log);
+    } else {
+        // What an ordinary user has instead: each memory file system is limited.
+        assert_eq!(ended.outcome.end, End::Exited(0), "{}", ended.log);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_costs_little() {
+    let sandbox = Sandbox::new();
+    sandbox.run("true").await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        // The next namespace is made meanwhile, as between two steps of a workflow.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let (spec, _) = sandbox.script("true");
+        let started = Instant::now();
+        assert_eq!(sandbox.start(spec).await.wait().await.end, End::Exited(0));
+        times.push(started.elapsed());
+    }
+    times.sort();
+    println!("a step takes {:?} (median), {:?} at least", times[10], times[0]);
+    assert!(times[0] < Duration::from_millis(25), "{times:?}");
 }

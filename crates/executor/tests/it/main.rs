@@ -1,0 +1,7 @@
+//! Steps in real sandboxes, through the public face.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod build;
+mod steps;
+mod support;
