@@ -22,3 +22,5 @@ pub const MAIN_CONTAINER: &str = "main";
 pub const COLLECT_FILES: &str = "openchoreo.dev/collect-files";
 /// Annotation of a pod, BuildPlane's own: the contents handed back, a JSON object by name.
 pub const COLLECTED_FILES: &str = "openchoreo.dev/collected-files";
+/// On a pod of an exit handler.
+pub const ON_EXIT: &str = "workflows.argoproj.io/on-exit";

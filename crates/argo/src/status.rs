@@ -154,8 +154,8 @@ impl WorkflowStatus {
 
     /// The nodes of type Pod, that is the tasks people see, in the order of their steps.
     ///
-    /// The order is total, so that two readers of one status list the same: step index within each level of nesting,
-    /// then start, then name. (Argo keeps nodes in an unordered map.)
+    /// The order is total, so that two readers of one status list the same: the exit handler last, then by step index
+    /// within each level of nesting, then by start, then by name. (Argo keeps nodes in an unordered map.)
     pub fn pods(&self) -> Vec<&NodeStatus> {
         let mut pods: Vec<(Vec<Part<'_>>, &NodeStatus)> = self
             .nodes
@@ -165,8 +165,9 @@ impl WorkflowStatus {
             .collect();
         pods.sort_by(|(a_parts, a), (b_parts, b)| {
             let start = |node: &NodeStatus| node.started_at.as_ref().map(|time| time.0);
-            indices(a_parts)
-                .cmp(indices(b_parts))
+            is_exit_handler(a)
+                .cmp(&is_exit_handler(b))
+                .then_with(|| indices(a_parts).cmp(indices(b_parts)))
                 .then_with(|| start(a).cmp(&start(b)))
                 .then_with(|| a_parts.cmp(b_parts))
                 .then_with(|| a.name.cmp(&b.name))
@@ -220,6 +221,15 @@ fn indices<'p>(parts: &'p [Part<'_>]) -> impl Iterator<Item = u64> + 'p {
     })
 }
 
+/// Whether a node belongs to what runs at the end of the workflow.
+fn is_exit_handler(node: &NodeStatus) -> bool {
+    let within = node.name.split_once('.').map(|(_, rest)| rest);
+    within
+        .and_then(|rest| rest.strip_prefix("onExit"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '(']))
+        && !node.name.split('.').next().unwrap_or_default().contains('[')
+}
+
 fn unknown_type() -> NodeType {
     NodeType::Other(String::new())
 }
@@ -268,6 +278,14 @@ mod tests {
         assert_eq!(
             order(&["w[1].b[10].x", "w[1].b[9].y", "w[0].a(10:z)", "w[0].a(2:k)"]),
             ["w[0].a(2:k)", "w[0].a(10:z)", "w[1].b[9].y", "w[1].b[10].x"]
+        );
+    }
+
+    #[test]
+    fn the_exit_handler_comes_last() {
+        assert_eq!(
+            order(&["w.onExit[0].z", "w.onExit", "w[0].onExit"]),
+            ["w[0].onExit", "w.onExit", "w.onExit[0].z"]
         );
     }
 

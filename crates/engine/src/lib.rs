@@ -1,1 +1,9 @@
-//! The embedded workflow engine: a pure core and its driver over the Kubernetes API.
+//! The embedded workflow engine: runs Argo Workflow manifests without Argo.
+//!
+//! [`core`] decides, and is pure. The driver around it watches workflows and pods through the Kubernetes API, asks the
+//! core, does what it answers and writes the status. Steps run in pods; who runs the pods is not the engine's concern,
+//! and the engine touches neither processes nor files.
+//!
+//! Start reading at [`core::step`].
+
+pub mod core;

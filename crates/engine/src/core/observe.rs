@@ -1,0 +1,113 @@
+//! What a pod says about its node.
+
+use buildplane_argo::template::{Outputs, Parameter, Template};
+use buildplane_argo::{AnyString, NodePhase};
+
+use crate::core::limits::Limits;
+use crate::core::observed::PodView;
+
+/// What follows for a node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Assessment {
+    pub(crate) phase: NodePhase,
+    pub(crate) message: Option<String>,
+    pub(crate) outputs: Option<Outputs>,
+}
+
+impl Assessment {
+    fn of(phase: NodePhase, message: Option<String>) -> Self {
+        Self { phase, message, outputs: None }
+    }
+}
+
+/// Reads the state of a node out of its pod.
+pub(crate) fn assess(pod: &PodView, template: &Template, limits: &Limits) -> Assessment {
+    match pod.phase.as_deref() {
+        None | Some("" | "Pending") => Assessment::of(NodePhase::Pending, pending(pod)),
+        Some("Running") => Assessment::of(NodePhase::Running, None),
+        Some("Succeeded") => succeeded(pod, template, limits),
+        Some("Failed") => failed(pod),
+        Some("Unknown") => Assessment::of(NodePhase::Running, pod.message.clone()),
+        Some(other) => {
+            Assessment::of(NodePhase::Error, Some(format!("unexpected pod phase for {}: {other}", pod.name)))
+        }
+    }
+}
+
+fn pending(pod: &PodView) -> Option<String> {
+    if let Some(waiting) = &pod.waiting {
+        return match (&waiting.reason, &waiting.message) {
+            (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
+            (Some(only), None) | (None, Some(only)) => Some(only.clone()),
+            (None, None) => None,
+        };
+    }
+    reasoned(pod)
+}
+
+fn succeeded(pod: &PodView, template: &Template, limits: &Limits) -> Assessment {
+    let mut parameters = Vec::new();
+    for declared in &template.outputs.parameters {
+        let from = declared.value_from.as_ref();
+        let Some(path) = from.and_then(|from| from.path.as_deref()) else { continue };
+        let default = from.and_then(|from| from.default.as_ref()).map(AnyString::as_str);
+        // A file ends with a newline, a value does not; Argo strips it too.
+        let file = pod.collected.get(&declared.name).map(|text| text.trim_end_matches('\n'));
+        let Some(value) = file.or(default) else {
+            let message = format!("main: output parameter \"{}\": no file {path} was left", declared.name);
+            return Assessment {
+                outputs: Some(exit_code(0, parameters)),
+                ..Assessment::of(NodePhase::Error, Some(message))
+            };
+        };
+        if value.len() > limits.parameter_bytes {
+            let message = format!(
+                "main: output parameter \"{}\" is longer than {} bytes",
+                declared.name, limits.parameter_bytes
+            );
+            return Assessment {
+                outputs: Some(exit_code(0, parameters)),
+                ..Assessment::of(NodePhase::Error, Some(message))
+            };
+        }
+        parameters.push(Parameter {
+            value_from: declared.value_from.clone(),
+            ..Parameter::with_value(&declared.name, value)
+        });
+    }
+    Assessment { outputs: Some(exit_code(0, parameters)), ..Assessment::of(NodePhase::Succeeded, None) }
+}
+
+fn failed(pod: &PodView) -> Assessment {
+    let outputs = pod.terminated.as_ref().map(|end| exit_code(end.exit_code, Vec::new()));
+    // Whatever stopped the pod from outside is a better reason than how its program ended then.
+    let message = reasoned(pod).or_else(|| {
+        let end = pod.terminated.as_ref()?;
+        let reason = end.reason.as_deref().unwrap_or("Error");
+        let message = end.message.as_deref().filter(|message| !message.is_empty());
+        let detail = message.map(|message| format!(": {message}")).unwrap_or_default();
+        Some(format!("main: {reason} (exit code {}){detail}", end.exit_code))
+    });
+    let phase = match (pod.reason.as_deref(), &pod.terminated) {
+        // Nothing of the step ran, or nobody knows how it ended: not the step's failure.
+        (Some(_), None) | (Some("Interrupted"), _) => NodePhase::Error,
+        (_, Some(_)) | (None, None) => NodePhase::Failed,
+    };
+    let message = message.or_else(|| Some(format!("pod {} failed and does not say why", pod.name)));
+    Assessment { outputs, ..Assessment::of(phase, message) }
+}
+
+fn reasoned(pod: &PodView) -> Option<String> {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    // These words say no more than the exit code does.
+    let reason = filled(&pod.reason).filter(|reason| !matches!(reason.as_str(), "Error" | "Completed"));
+    match (reason, filled(&pod.message)) {
+        (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
+        (Some(only), None) | (None, Some(only)) => Some(only),
+        (None, None) => None,
+    }
+}
+
+fn exit_code(code: i32, parameters: Vec<Parameter>) -> Outputs {
+    Outputs { parameters, exit_code: Some(code.to_string()), ..Outputs::default() }
+}
