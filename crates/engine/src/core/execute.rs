@@ -11,7 +11,7 @@ use buildplane_argo::names::pod_name;
 use buildplane_argo::status::NodeFlag;
 use buildplane_argo::template::{Parameter, Template};
 use buildplane_argo::{NodePhase, NodeType, WorkflowSpec};
-use k8s_openapi::jiff::{Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
 use crate::core::arguments;

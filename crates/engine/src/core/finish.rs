@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use buildplane_argo::status::Condition;
 use buildplane_argo::{NodePhase, NodeType, WorkflowPhase, WorkflowStatus, labels};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::core::execute::Execution;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buildplane_argo::{NodeStatus, WorkflowPhase, WorkflowSpec, WorkflowStatus};
-use k8s_openapi::jiff::{Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 
 use crate::core::execute::Execution;
 use crate::core::observed::{Observed, PodView};

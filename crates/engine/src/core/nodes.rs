@@ -6,8 +6,8 @@ use buildplane_argo::names::node_id;
 use buildplane_argo::status::NodeFlag;
 use buildplane_argo::template::{Inputs, Parameter};
 use buildplane_argo::{NodePhase, NodeStatus, NodeType};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 
 use crate::core::resolve::{Call, Origin};
 

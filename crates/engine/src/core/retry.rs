@@ -12,7 +12,7 @@ use std::time::Duration;
 use buildplane_argo::status::NodeFlag;
 use buildplane_argo::template::{Backoff, RetryStrategy};
 use buildplane_argo::{AnyString, NodePhase, NodeStatus, NodeType};
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use crate::core::execute::{Execution, Frame, Halt, Invocation};
 use crate::core::substitute::{Budget, Scope};

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use buildplane_argo::status::NodeFlag;
 use buildplane_argo::{NodePhase, Workflow, WorkflowPhase, WorkflowSpec, WorkflowStatus};
+use jiff::{Timestamp, ToSpan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
 use crate::core::execute::{Control, Execution, Halt, Invocation, Part};

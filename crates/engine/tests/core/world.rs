@@ -9,7 +9,7 @@ use buildplane_engine::core::limits::Limits;
 use buildplane_engine::core::observed::{Observed, PodView, Reference};
 use buildplane_engine::core::outcome::{Actions, Effect, Outcome};
 use buildplane_engine::core::step;
-use k8s_openapi::jiff::{Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
