@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    build, cancel, completion, crds, describe, down, get, logs, parts, plane, retry, run, status, up, version,
+    base_image, build, cancel, completion, crds, describe, down, get, logs, parts, plane, retry, run, status,
+    up, version,
 };
 use crate::demo;
 use crate::exit::{self, ExitStatus};
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Retry(retry::RetryArgs),
     Plane(plane::PlaneArgs),
     Demo(demo::DemoArgs),
+    BaseImage(base_image::BaseImageArgs),
     Crds(crds::CrdsArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
@@ -57,6 +59,7 @@ impl Command {
             Self::Retry(args) => Box::pin(retry::run(args)).await,
             Self::Plane(args) => Box::pin(plane::run(args)).await,
             Self::Demo(args) => Box::pin(demo::run(args)).await,
+            Self::BaseImage(args) => base_image::run(args).await,
             Self::Crds(args) => crds::run(&args),
             Self::Completion(args) => completion::run(&args),
             Self::Version(args) => version::run(&args),

@@ -1,5 +1,6 @@
 //! One module a command: its arguments and what it does with them.
 
+pub(crate) mod base_image;
 pub(crate) mod build;
 pub(crate) mod cancel;
 pub(crate) mod completion;

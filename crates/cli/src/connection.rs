@@ -15,6 +15,8 @@ use crate::failure::{Explain as _, Failure, Result, chain_of};
 pub(crate) mod contexts {
     /// The control plane's API.
     pub(crate) const CONTROL_PLANE: &str = "control-plane";
+    /// The build plane's API, directly.
+    pub(crate) const BUILD_PLANE: &str = "build-plane";
     /// The build plane's API through gateway and agent.
     pub(crate) const VIA_GATEWAY: &str = "via-gateway";
 }

@@ -43,6 +43,12 @@ impl Failure {
         self
     }
 
+    /// Adds a line below the causes there are.
+    pub(crate) fn cause(mut self, message: impl Into<String>) -> Self {
+        self.chain.insert(1.min(self.chain.len()), message.into());
+        self
+    }
+
     pub(crate) fn exit_status(&self) -> ExitStatus {
         if self.broken_pipe { ExitStatus::Success } else { self.exit }
     }
@@ -52,8 +58,8 @@ impl Failure {
     }
 
     /// The same failure as it crosses from a detached child to its parent.
-    pub(crate) fn to_parts(&self) -> (Vec<String>, Option<String>, u8) {
-        (self.chain.clone(), self.hint.clone(), self.exit as u8)
+    pub(crate) fn to_parts(&self) -> (Vec<String>, Option<String>, ExitStatus) {
+        (self.chain.clone(), self.hint.clone(), self.exit)
     }
 
     /// The other end of [`Failure::to_parts`].

@@ -15,6 +15,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use buildplane_api::WorkflowRun;
+use buildplane_api::run::RunPhase;
 use futures::StreamExt as _;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
@@ -93,7 +94,7 @@ pub(crate) async fn follow(
                             }
                         }
                     }
-                    if runs::phase(&run).is_some_and(|phase| phase.is_final()) {
+                    if runs::phase(&run).is_some_and(RunPhase::is_final) {
                         over.cancel();
                         // A run that never got as far has no logs to wait for.
                         sender = None;

@@ -132,7 +132,7 @@ impl Git {
 fn complaint(stderr: &str) -> Failure {
     let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
-    let text = telling.or_else(|| lines().last()).unwrap_or("it gave no reason");
+    let text = telling.or_else(|| lines().next_back()).unwrap_or("it gave no reason");
     let text = crate::output::sanitize::sanitize(text.as_bytes());
     let failure = Failure::new(text.trim_start_matches("fatal: ").trim_start_matches("error: "));
     if stderr.contains("dubious ownership") {

@@ -5,8 +5,8 @@ use crate::failure::{Failure, Result};
 /// A kind as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// The CamelCase kind.
-    pub(crate) kind: &'static str,
+    /// In CamelCase.
+    pub(crate) name: &'static str,
     /// The last part of its URL.
     pub(crate) plural: &'static str,
     /// Everything else that means it on the command line, in lower case.
@@ -23,12 +23,12 @@ pub(crate) enum Scope {
 pub(crate) const GROUP: &str = "openchoreo.dev";
 const VERSION: &str = "v1alpha1";
 
-const fn namespaced(kind: &'static str, plural: &'static str, aliases: &'static [&'static str]) -> Kind {
-    Kind { kind, plural, aliases, scope: Scope::Namespaced }
+const fn namespaced(name: &'static str, plural: &'static str, aliases: &'static [&'static str]) -> Kind {
+    Kind { name, plural, aliases, scope: Scope::Namespaced }
 }
 
-const fn cluster(kind: &'static str, plural: &'static str, aliases: &'static [&'static str]) -> Kind {
-    Kind { kind, plural, aliases, scope: Scope::Cluster }
+const fn cluster(name: &'static str, plural: &'static str, aliases: &'static [&'static str]) -> Kind {
+    Kind { name, plural, aliases, scope: Scope::Cluster }
 }
 
 pub(crate) const WORKFLOW_RUN: Kind = namespaced("WorkflowRun", "workflowruns", &["wfr", "run", "runs"]);
@@ -62,7 +62,7 @@ impl Kind {
             .iter()
             .find(|kind| {
                 kind.plural == wanted
-                    || kind.kind.eq_ignore_ascii_case(wanted)
+                    || kind.name.eq_ignore_ascii_case(wanted)
                     || kind.aliases.contains(&wanted)
             })
             .copied()
@@ -75,7 +75,7 @@ impl Kind {
 
     /// The lower-case kind, as in `workflowrun.openchoreo.dev/name`.
     pub(crate) fn singular(&self) -> String {
-        self.kind.to_ascii_lowercase()
+        self.name.to_ascii_lowercase()
     }
 
     /// The URL path of the collection; `None` as namespace means all of them.
@@ -104,7 +104,7 @@ mod tests {
             ("bp", "BuildPlane"),
             ("CBPS", "ClusterBuildPlane"),
         ] {
-            assert_eq!(Kind::find(spelling).map(|found| found.kind).ok(), Some(kind), "{spelling}");
+            assert_eq!(Kind::find(spelling).map(|found| found.name).ok(), Some(kind), "{spelling}");
         }
         assert!(Kind::find("pods").is_err());
     }

@@ -1,6 +1,7 @@
 //! `buildplane retry`.
 
 use buildplane_api::WorkflowRun;
+use buildplane_api::run::RunPhase;
 use kube::Api;
 
 use crate::commands::run::{finish, follow_to_end};
@@ -32,7 +33,7 @@ pub(crate) async fn run(args: RetryArgs) -> Result<ExitStatus> {
     let name = runs::name_of(&args.run);
     let api: Api<WorkflowRun> = Api::namespaced(connection.client.clone(), &connection.namespace);
     let old = runs::get(&api, name).await?;
-    if !runs::phase(&old).is_some_and(|phase| phase.is_final()) {
+    if !runs::phase(&old).is_some_and(RunPhase::is_final) {
         return Err(Failure::new(format!("run {name} has not ended yet"))
             .hint(format!("`buildplane cancel {name}` ends it"))
             .exit(ExitStatus::Refused));

@@ -120,15 +120,15 @@ pub(super) async fn follow(client: Client, source: Source, sender: Sender, over:
             () = over.cancelled() => break,
             change = changes.next() => match change {
                 Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => begin(&pod, &mut logs),
-                Some(Ok(watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone)) => {}
-                Some(Err(error)) if !told => {
+                                Some(Err(error)) if !told => {
                     told = true;
                     let message = format!("logs are interrupted: {}", chain_of(&error).join(": "));
                     if sender.send(PodLog::Note(message)).await.is_err() {
                         return;
                     }
                 }
-                Some(Err(_)) => {}
+                // Only what begins matters, and trouble is told once.
+                Some(Err(_) | Ok(watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone)) => {}
                 None => break,
             },
             Some(_) = logs.join_next() => {}

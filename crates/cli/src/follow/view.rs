@@ -250,7 +250,7 @@ pub(crate) fn failure_reason(run: &WorkflowRun, tail: &dyn Fn(&str) -> Vec<Strin
 fn telling_line(tail: &[String]) -> Option<String> {
     let lines = || tail.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
     let is_error = |line: &&str| line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
-    lines().filter(is_error).last().or_else(|| lines().last()).map(str::to_owned)
+    lines().rfind(is_error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
 impl View {

@@ -21,6 +21,8 @@ pub(crate) enum Color {
     Name,
     /// Less important.
     Faint,
+    /// Facts.
+    Plain,
 }
 
 /// Paints text if the terminal has colors and `NO_COLOR` is unset.
@@ -35,7 +37,7 @@ impl Paint {
     }
 
     pub(crate) fn apply(self, color: Color, text: &str) -> String {
-        if !self.enabled {
+        if !self.enabled || color == Color::Plain {
             return text.to_owned();
         }
         let code = match color {
@@ -43,6 +45,7 @@ impl Paint {
             Color::Bad => "31",
             Color::Name => "36",
             Color::Faint => "2",
+            Color::Plain => "0",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }

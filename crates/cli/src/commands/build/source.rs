@@ -111,10 +111,10 @@ async fn push(path: &Path, connection: &Connection, args: &BuildArgs) -> Result<
     let dockerfile = relative(&args.file)?;
     let snapshot = Snapshot::take(path).await?;
     if !snapshot.contains(&args.file) {
-        let there = path.join(&args.file).exists();
-        let hint = match there {
-            true => "the file exists but .gitignore excludes it".to_owned(),
-            false => "name the Dockerfile with -f FILE, relative to the directory".to_owned(),
+        let hint = if path.join(&args.file).exists() {
+            "the file exists but .gitignore excludes it".to_owned()
+        } else {
+            "name the Dockerfile with -f FILE, relative to the directory".to_owned()
         };
         return Err(Failure::new(format!("there is no {dockerfile} in {}", path.display()))
             .hint(hint)

@@ -22,9 +22,10 @@ pub(crate) struct ListArgs {
 pub(super) async fn run(args: ListArgs) -> Result<ExitStatus> {
     let connection = Connection::open(&args.connection).await?;
     let client = connection.client.clone();
-    let namespaced: Api<BuildPlane> = match args.all_namespaces {
-        true => Api::all(client.clone()),
-        false => Api::namespaced(client.clone(), &connection.namespace),
+    let namespaced: Api<BuildPlane> = if args.all_namespaces {
+        Api::all(client.clone())
+    } else {
+        Api::namespaced(client.clone(), &connection.namespace)
     };
     let cluster: Api<ClusterBuildPlane> = Api::all(client);
     let mut table = Table::new(["KIND", "NAMESPACE", "NAME", "PLANE ID", "READY", "AGENTS", "MESSAGE"]);
