@@ -201,13 +201,10 @@ pub(crate) fn quote(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => {
-                let code = u32::from(c);
-                quoted.push_str(&if code < 0x80 {
-                    format!("\\x{code:02x}")
-                } else {
-                    format!("\\u{code:04x}")
-                });
+            c if c.is_ascii_control() => {
+                quoted.push_str("\\x");
+                let digits = [u32::from(c) >> 4, u32::from(c) & 15];
+                quoted.extend(digits.map(|digit| char::from_digit(digit, 16).unwrap_or('0')));
             }
             c => quoted.push(c),
         }
@@ -223,8 +220,6 @@ pub(crate) enum Location<'a> {
     Root,
     /// A property of an object.
     Field(&'a Location<'a>, &'a str),
-    /// An entry of a map, or a property whose name is data: `labels[a.b/c]`.
-    Key(&'a Location<'a>, &'a str),
     /// An item of a list.
     Index(&'a Location<'a>, usize),
 }
@@ -237,7 +232,7 @@ impl fmt::Display for Location<'_> {
         loop {
             match at {
                 Self::Root => break,
-                Self::Field(parent, _) | Self::Key(parent, _) | Self::Index(parent, _) => {
+                Self::Field(parent, _) | Self::Index(parent, _) => {
                     chain.push(at);
                     at = parent;
                 }
@@ -248,7 +243,6 @@ impl fmt::Display for Location<'_> {
                 Self::Root => {}
                 Self::Field(_, name) if position == 0 => f.write_str(name)?,
                 Self::Field(_, name) => write!(f, ".{name}")?,
-                Self::Key(_, name) => write!(f, "[{name}]")?,
                 Self::Index(_, index) => write!(f, "[{index}]")?,
             }
         }
@@ -293,10 +287,9 @@ mod tests {
     #[test]
     fn a_location_prints_as_a_field_path() {
         let spec = Location::Field(&Location::Root, "spec");
-        let labels = Location::Field(&spec, "labels");
         let list = Location::Field(&spec, "list");
         let item = Location::Index(&list, 2);
-        assert_eq!(Location::Key(&labels, "a.b/c").to_string(), "spec.labels[a.b/c]");
+        assert_eq!(Location::Root.to_string(), "");
         assert_eq!(Location::Field(&item, "name").to_string(), "spec.list[2].name");
     }
 }

@@ -106,11 +106,9 @@ impl Step {
             Self::Index(index) => found.extend(position(*index, items.len()).and_then(|at| items.get(at))),
             Self::Slice { from, to } => {
                 let bound =
-                    |bound: Option<i64>, default| bound.map_or(Some(default), |b| clamp(b, items.len()));
-                let (from, to) = (bound(*from, 0), bound(*to, items.len()));
-                if let (Some(from), Some(to)) = (from, to) {
-                    found.extend(items.get(from..to).unwrap_or_default());
-                }
+                    |bound: Option<i64>, default| bound.map_or(default, |bound| clamp(bound, items.len()));
+                let range = bound(*from, 0)..bound(*to, items.len());
+                found.extend(items.get(range).unwrap_or_default());
             }
             Self::Filter { left, comparison } => {
                 found.extend(items.iter().filter(|item| holds(left, comparison.as_ref(), item)));
@@ -124,8 +122,8 @@ fn position(index: i64, length: usize) -> Option<usize> {
     usize::try_from(if index < 0 { length + index } else { index }).ok()
 }
 
-fn clamp(bound: i64, length: usize) -> Option<usize> {
-    Some(position(bound, length).unwrap_or(0).min(length))
+fn clamp(bound: i64, length: usize) -> usize {
+    position(bound, length).unwrap_or(0).min(length)
 }
 
 fn holds(left: &Operand, comparison: Option<&(Comparison, Operand)>, item: &Value) -> bool {

@@ -98,7 +98,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
     match prefix {
         Some("") => wrong.push("prefix part must be non-empty".to_owned()),
         Some(prefix) => {
-            wrong.extend(dns1123_subdomain(prefix).iter().map(|text| format!("prefix part {text}")))
+            wrong.extend(dns1123_subdomain(prefix).iter().map(|text| format!("prefix part {text}")));
         }
         None => {}
     }

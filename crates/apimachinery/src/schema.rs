@@ -8,6 +8,7 @@ mod builtin;
 mod compile;
 mod model;
 mod prune;
+mod rules;
 mod validate;
 
 use serde_json::Value;
@@ -100,8 +101,7 @@ impl Schema {
     /// Transition rules (those that use `oldSelf`) are skipped without a previous object, unless
     /// `optionalOldSelf` is set.
     pub fn validate_rules(&self, object: &Value, previous: Previous<'_>) -> Vec<FieldError> {
-        let _ = (object, previous);
-        Vec::new()
+        rules::validate(self.root(), object, previous)
     }
 
     pub(crate) fn root(&self) -> Node<'_> {

@@ -121,13 +121,13 @@ impl Columns {
         now: Timestamp,
     ) -> Value {
         let rows: Vec<Value> = objects.into_iter().map(|object| self.row(object, include, now)).collect();
-        json!({
-            "kind": "Table",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": list_metadata,
-            "columnDefinitions": self.definitions(),
-            "rows": rows,
-        })
+        let mut table = Map::new();
+        table.insert("kind".to_owned(), Value::from("Table"));
+        table.insert("apiVersion".to_owned(), Value::from("meta.k8s.io/v1"));
+        table.insert("metadata".to_owned(), list_metadata);
+        table.insert("columnDefinitions".to_owned(), Value::Array(self.definitions()));
+        table.insert("rows".to_owned(), Value::Array(rows));
+        Value::Object(table)
     }
 }
 

@@ -83,10 +83,6 @@ impl FieldSet {
         self.entries.get(element)
     }
 
-    pub(super) fn is_member(&self, element: &PathElement) -> bool {
-        self.entries.get(element).is_some_and(|entry| entry.is_member)
-    }
-
     /// Adds a direct entry, unless it would be empty.
     pub(super) fn add(&mut self, element: PathElement, is_member: bool, below: Self) {
         if !is_member && below.is_empty() {
@@ -153,21 +149,6 @@ impl FieldSet {
         let mut difference = self.clone();
         difference.subtract(other);
         difference
-    }
-
-    /// Removes the members of the other set and everything below them.
-    pub(super) fn subtract_recursively(&mut self, other: &Self) {
-        for (element, theirs) in &other.entries {
-            if theirs.is_member {
-                self.entries.remove(element);
-                continue;
-            }
-            let Some(entry) = self.entries.get_mut(element) else { continue };
-            entry.below.subtract_recursively(&theirs.below);
-            if entry.is_empty() {
-                self.entries.remove(element);
-            }
-        }
     }
 
     /// Keeps only the members at or below these top-level fields.

@@ -472,7 +472,9 @@ fn element() -> impl Strategy<Value = PathElement> {
 fn set() -> impl Strategy<Value = FieldSet> {
     proptest::collection::vec(proptest::collection::vec(element(), 1..4), 0..12).prop_map(|paths| {
         let mut set = FieldSet::default();
-        paths.into_iter().for_each(|path| set.insert(path));
+        for path in paths {
+            set.insert(path);
+        }
         set
     })
 }

@@ -60,10 +60,7 @@ fn items(place: Place<'_>) -> Place<'_> {
 /// # Errors
 /// The item has no key, is null, or is no scalar in a set.
 fn item_element(place: Place<'_>, item: &Value) -> Result<PathElement, String> {
-    let keys = match place.map(Node::list_type) {
-        Some(ListType::Map(keys)) => keys,
-        _ => return set_element(item),
-    };
+    let Some(ListType::Map(keys)) = place.map(Node::list_type) else { return set_element(item) };
     let members = match item {
         Value::Object(members) => members,
         Value::Null => return Err("associative list with keys may not have a null element".to_owned()),

@@ -1,6 +1,7 @@
 //! From OpenAPI v3 JSON to the compiled form.
 
 mod keywords;
+mod rules;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::builtin;
-use super::model::{Additional, Arena, NodeData, NodeId};
+use super::model::{Additional, Arena, NodeData, NodeId, Types};
 use super::{Schema, SchemaError};
 
 /// Most nodes of one schema; the largest real CRDs have some ten thousand.
@@ -19,7 +20,7 @@ const MAX_DEPTH: usize = 128;
 pub(super) fn custom_resource(schema: &Value) -> Result<Schema, SchemaError> {
     let mut compiler = Compiler::new(Source::CustomResource);
     let root = compiler.node(schema, &At::root("must not be empty at the root"), None)?;
-    if !compiler.nodes[root as usize].types.object {
+    if !compiler.nodes[root as usize].types.has(Types::OBJECT) {
         return Err(malformed("type", "Invalid value: must be object at the root"));
     }
     compiler.add_object_members(root, schema)?;
@@ -105,8 +106,24 @@ impl<'s> Compiler<'s> {
                 properties.iter().filter(|(_, child)| has_default(child)).map(|(name, _)| name.clone());
             self.nodes[id].defaulted = defaulted.collect();
         }
+        self.mark_rules();
         let custom = matches!(self.source, Source::CustomResource);
         Schema { arena: Arc::new(Arena { nodes: self.nodes, custom }) }
+    }
+
+    /// Children are compiled after their parents, so that one pass from the end sees them first. Only custom
+    /// resources have rules, and they have no references.
+    fn mark_rules(&mut self) {
+        for id in (0..self.nodes.len()).rev() {
+            let node = &self.nodes[id];
+            let entry = match node.additional {
+                Additional::Schema(entry) => Some(entry),
+                Additional::Unknown => None,
+            };
+            let mut below = node.properties.values().copied().chain(node.items).chain(entry);
+            let has_rules = !node.rules.is_empty() || below.any(|child| self.nodes[child as usize].has_rules);
+            self.nodes[id].has_rules = has_rules;
+        }
     }
 
     /// Replaces a reference by a copy of its target, what was said beside it taking precedence.
@@ -177,6 +194,9 @@ impl<'s> Compiler<'s> {
             return self.fill_reference(id, document, reference, keywords, at);
         }
         let mut node = keywords::read(keywords, at)?;
+        if matches!(self.source, Source::CustomResource) && !at.logical {
+            node.rules = rules::read(keywords, at)?;
+        }
         if let Some(definition) = definition {
             node.atomic_map |= builtin::is_atomic(definition);
         }
@@ -208,26 +228,29 @@ impl<'s> Compiler<'s> {
         keywords: &'s Map<String, Value>,
         at: &At,
     ) -> Result<(), SchemaError> {
-        let target = match self.references.get(reference) {
-            Some(target) => *target,
-            None => {
-                let pointer = reference.strip_prefix('#').unwrap_or_default();
-                let schema = document
-                    .pointer(pointer)
-                    .filter(|_| reference.starts_with('#'))
-                    .ok_or_else(|| SchemaError::Reference(reference.to_owned()))?;
-                let target = self.reserve()?;
-                self.references.insert(reference, target);
-                let name = builtin::short_name(reference.rsplit('/').next().unwrap_or_default());
-                // Depth counts nesting of the text; a chain of definitions is bounded by their number.
-                let inner = At { path: reference.to_owned(), depth: 0, logical: false, untyped: "" };
-                self.fill(target, schema, &inner, Some(name))?;
-                target
-            }
+        let target = if let Some(target) = self.references.get(reference) {
+            *target
+        } else {
+            self.definition(document, reference)?
         };
         let beside = keywords::read(keywords, at)?;
         self.nodes[id as usize] = NodeData { same_as: Some(target), ..beside };
         Ok(())
+    }
+
+    fn definition(&mut self, document: &'s Value, reference: &'s str) -> Result<NodeId, SchemaError> {
+        let pointer = reference.strip_prefix('#').unwrap_or_default();
+        let schema = document
+            .pointer(pointer)
+            .filter(|_| reference.starts_with('#'))
+            .ok_or_else(|| SchemaError::Reference(reference.to_owned()))?;
+        let target = self.reserve()?;
+        self.references.insert(reference, target);
+        let name = builtin::short_name(reference.rsplit('/').next().unwrap_or_default());
+        // Depth counts nesting of the text; a chain of definitions is bounded by their number.
+        let inner = At { path: reference.to_owned(), depth: 0, logical: false, untyped: "" };
+        self.fill(target, schema, &inner, Some(name))?;
+        Ok(target)
     }
 
     fn properties(
@@ -346,14 +369,14 @@ impl<'s> Compiler<'s> {
                     // The customary `anyOf: [{type: integer}, {type: string}]` says nothing more.
                     checks.any_of.clear();
                 }
-                if node.types.array && node.items.is_none() && !at.logical {
+                if node.types.has(Types::ARRAY) && node.items.is_none() && !at.logical {
                     return Err(at.error("items", "Required value: must be specified"));
                 }
             }
             Source::Document(_) => {
                 let says_nothing = node.properties.is_empty()
                     && node.additional == Additional::Unknown
-                    && (node.types.object || node.types.is_any());
+                    && (node.types.has(Types::OBJECT) || node.types.is_any());
                 node.preserve_unknown |= says_nothing && !node.int_or_string && !at.logical;
             }
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::{Number, Value};
 
+use super::rules::Rule;
+
 pub(crate) type NodeId = u32;
 
 #[derive(Debug)]
@@ -17,32 +19,38 @@ pub(crate) struct Arena {
 
 /// The JSON types a value may have; none named is every type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Types {
-    pub(super) object: bool,
-    pub(super) array: bool,
-    pub(super) string: bool,
-    pub(super) integer: bool,
-    pub(super) number: bool,
-    pub(super) boolean: bool,
-}
+pub(crate) struct Types(u8);
+
+const TYPE_NAMES: [&str; 6] = ["object", "array", "boolean", "integer", "number", "string"];
 
 impl Types {
+    pub(super) const OBJECT: Self = Self(1);
+    pub(super) const ARRAY: Self = Self(1 << 1);
+    pub(super) const BOOLEAN: Self = Self(1 << 2);
+    pub(super) const INTEGER: Self = Self(1 << 3);
+    pub(super) const NUMBER: Self = Self(1 << 4);
+    pub(super) const STRING: Self = Self(1 << 5);
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        TYPE_NAMES.iter().position(|known| *known == name).map(|bit| Self(1 << bit))
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(super) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     pub(super) fn is_any(self) -> bool {
         self == Self::default()
     }
 
     /// The names as the messages show them, `integer,string`.
     pub(super) fn names(self) -> String {
-        let named = [
-            (self.object, "object"),
-            (self.array, "array"),
-            (self.boolean, "boolean"),
-            (self.integer, "integer"),
-            (self.number, "number"),
-            (self.string, "string"),
-        ];
-        let names: Vec<&str> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
-        names.join(",")
+        let held = TYPE_NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
+        held.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -78,6 +86,7 @@ pub(crate) enum Additional {
 }
 
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they mirror the flags of the OpenAPI vocabulary")]
 pub(crate) struct NodeData {
     /// While compiling: a reference to be replaced by its target.
     pub(super) same_as: Option<NodeId>,
@@ -97,6 +106,9 @@ pub(crate) struct NodeData {
     pub(super) patch_strategy: PatchStrategy,
     pub(super) default: Option<Value>,
     pub(super) checks: Option<Box<Checks>>,
+    pub(super) rules: Vec<Rule>,
+    /// Whether this node or one below it has rules.
+    pub(super) has_rules: bool,
 }
 
 /// The value constraints of a node; most nodes have none.

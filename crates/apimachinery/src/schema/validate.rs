@@ -4,8 +4,11 @@ mod checks;
 mod formats;
 mod lists;
 
+pub(super) use lists::correlate;
+
 use serde_json::Value;
 
+use super::model::Types;
 use super::{MAX_REPORTED, Node, Previous};
 use crate::field::{FieldError, Location};
 
@@ -72,7 +75,7 @@ impl Walk {
                 }
                 let Some(schema) = node.items() else { return };
                 for (index, item) in items.iter().enumerate() {
-                    let old = if self.ratchet { lists::correlate(node, item, old) } else { None };
+                    let old = if self.ratchet { correlate(node, item, old) } else { None };
                     self.value(schema, item, old, &Location::Index(at, index));
                 }
             }
@@ -101,11 +104,13 @@ fn mismatch(node: Node<'_>, value: &Value) -> Option<String> {
     }
     let fits = match value {
         Value::Null => false,
-        Value::Bool(_) => types.boolean,
-        Value::Number(number) => types.number || (types.integer && is_integer(number)),
-        Value::String(_) => types.string,
-        Value::Array(_) => types.array,
-        Value::Object(_) => types.object,
+        Value::Bool(_) => types.has(Types::BOOLEAN),
+        Value::Number(number) => {
+            types.has(Types::NUMBER) || (types.has(Types::INTEGER) && is_integer(number))
+        }
+        Value::String(_) => types.has(Types::STRING),
+        Value::Array(_) => types.has(Types::ARRAY),
+        Value::Object(_) => types.has(Types::OBJECT),
     };
     (!fits).then(|| types.names())
 }

@@ -66,7 +66,7 @@ impl LabelSelector {
             parser.expect(',')?;
             parser.skip_spaces();
             if parser.at_end() {
-                return Err(parser.error("found '', expected: identifier after ','"));
+                return Err(Parser::error("found '', expected: identifier after ','"));
             }
         }
         Ok(Self { requirements })
@@ -257,10 +257,10 @@ impl<'a> Parser<'a> {
         }
         let found = self.word();
         let found = if found.is_empty() { self.rest() } else { found };
-        Err(self.error(format!("found '{found}', expected: '{token}'")))
+        Err(Self::error(format!("found '{found}', expected: '{token}'")))
     }
 
-    fn error<'m>(&self, message: impl Into<Cow<'m, str>>) -> SelectorError {
+    fn error<'m>(message: impl Into<Cow<'m, str>>) -> SelectorError {
         SelectorError::Label(message.into().into_owned())
     }
 
@@ -281,9 +281,10 @@ impl<'a> Parser<'a> {
         }
         let key = self.word();
         if key.is_empty() {
-            return Err(
-                self.error(format!("found '{}', expected: !, identifier, or 'end of string'", self.rest()))
-            );
+            return Err(Self::error(format!(
+                "found '{}', expected: !, identifier, or 'end of string'",
+                self.rest()
+            )));
         }
         self.skip_spaces();
         if self.at_end() || self.rest().starts_with(',') {
@@ -307,7 +308,7 @@ impl<'a> Parser<'a> {
             "notin" => Operator::NotIn,
             other => {
                 let expected = "in, notin, =, ==, !=, gt, lt";
-                return Err(self.error(format!("found '{other}', expected: {expected}")));
+                return Err(Self::error(format!("found '{other}', expected: {expected}")));
             }
         };
         let values = self.values()?;

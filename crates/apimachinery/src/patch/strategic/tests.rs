@@ -29,12 +29,14 @@ fn schema() -> Schema {
     Schema::from_document(&document, "").unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows of a table are written as values")]
 fn check(document: Value, patch: Value, expected: Value) {
     let patched =
         strategic_merge(&document, &patch, &schema()).unwrap_or_else(|error| panic!("{patch}: {error}"));
     assert_eq!(patched, expected, "{document} {patch}");
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows of a table are written as values")]
 fn refused(document: Value, patch: Value) -> String {
     strategic_merge(&document, &patch, &schema()).unwrap_err().to_string()
 }

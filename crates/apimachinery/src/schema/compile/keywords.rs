@@ -52,19 +52,13 @@ fn types(node: &mut NodeData, keywords: &Map<String, Value>, at: &At) -> Result<
         Some(_) => return Err(at.error("type", "must be a string")),
     };
     for name in names {
-        let Types { object, array, string, integer, number, boolean } = &mut node.types;
-        match name {
-            "object" => *object = true,
-            "array" => *array = true,
-            "string" => *string = true,
-            "integer" => *integer = true,
-            "number" => *number = true,
-            "boolean" => *boolean = true,
-            "null" => node.nullable = true,
-            other => {
+        match Types::named(name) {
+            Some(kind) => node.types.add(kind),
+            None if name == "null" => node.nullable = true,
+            None => {
                 let names =
                     r#"supported values: "array", "boolean", "integer", "number", "object", "string""#;
-                return Err(at.error("type", format!("Unsupported value: {other:?}: {names}")));
+                return Err(at.error("type", format!("Unsupported value: {name:?}: {names}")));
             }
         }
     }

@@ -117,7 +117,7 @@ impl Walk {
         for id in &checks.all_of {
             let failures = self.attempt(node, *id, value, at);
             if !failures.is_empty() {
-                failures.into_iter().for_each(|error| self.push(error));
+                self.extend(failures);
                 self.composite(format!("{:?} must validate all the schemas (allOf)", at.to_string()));
             }
         }
@@ -167,7 +167,13 @@ impl Walk {
     /// Adds the errors of the alternative that came closest.
     fn closest(&mut self, attempts: Vec<Vec<FieldError>>) {
         if let Some(best) = attempts.into_iter().min_by_key(Vec::len) {
-            best.into_iter().for_each(|error| self.push(error));
+            self.extend(best);
+        }
+    }
+
+    fn extend(&mut self, errors: Vec<FieldError>) {
+        for error in errors {
+            self.push(error);
         }
     }
 
@@ -193,13 +199,11 @@ fn plain(value: &Value) -> String {
 }
 
 fn order(a: &Number, b: &Number) -> Ordering {
-    match (integer(a), integer(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => {
-            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
-            a.partial_cmp(&b).unwrap_or(Ordering::Equal)
-        }
+    if let (Some(a), Some(b)) = (integer(a), integer(b)) {
+        return a.cmp(&b);
     }
+    let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
+    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
 
 fn integer(number: &Number) -> Option<i128> {

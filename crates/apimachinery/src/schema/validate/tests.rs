@@ -2,15 +2,18 @@ use serde_json::{Value, json};
 
 use crate::schema::{Previous, Schema};
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows of a table are written as values")]
 fn schema(spec: Value) -> Schema {
     Schema::from_crd(&json!({"type": "object", "properties": {"spec": spec}})).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows of a table are written as values")]
 fn errors(schema: &Schema, spec: Value) -> Vec<String> {
     let object = json!({"spec": spec});
     schema.validate(&object, Previous::Absent).iter().map(ToString::to_string).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows of a table are written as values")]
 /// The one message for a value of `spec`, or none.
 fn check(spec_schema: Value, spec: Value, expected: &[&str]) {
     let schema = schema(spec_schema.clone());
