@@ -1,0 +1,41 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What an agent counts. No label takes its value from a request.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    pub(crate) connected: Gauge,
+    pub(crate) dials: Family<Outcome, Counter>,
+    pub(crate) requests: Family<Code, Counter>,
+    pub(crate) refused: Counter,
+    pub(crate) certificate_not_after: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Code {
+    pub(crate) code: u16,
+}
+
+impl Metrics {
+    /// Makes the metrics visible in a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("buildplane_agent");
+        registry.register("connections", "Open connections to the gateway", self.connected.clone());
+        registry.register("dials", "Attempts to connect", self.dials.clone());
+        registry.register("requests", "Requests answered by status code", self.requests.clone());
+        registry.register("requests_refused", "Requests that the policy refused", self.refused.clone());
+        registry.register(
+            "certificate_not_after_seconds",
+            "When the client certificate expires, in seconds since 1970",
+            self.certificate_not_after.clone(),
+        );
+    }
+}

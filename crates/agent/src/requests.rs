@@ -1,0 +1,175 @@
+//! One request out of the tunnel: what it asks, whether it may, and the local API's answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use buildplane_api::names::{CrRef, PlaneType};
+use buildplane_tunnel::BoxError;
+use buildplane_tunnel::wire::{self, CanonicalPath, CanonicalQuery};
+
+use crate::failure::{Body, Failure};
+use crate::local_api::{LocalApi, RequestBody};
+use crate::metrics::{Code, Metrics};
+use crate::policy::{Allowed, Attributes, Policy};
+
+/// The one target that is shipped.
+const TARGET: &str = "k8s";
+/// A Namespace object larger than this is not read.
+const NAMESPACE_BYTES: usize = 64 * 1024;
+
+/// Carries requests out, as far as the policy allows.
+pub(crate) struct Requests {
+    pub(crate) api: LocalApi,
+    pub(crate) policy: Policy,
+    pub(crate) plane_type: PlaneType,
+    pub(crate) metrics: Metrics,
+}
+
+impl Requests {
+    /// Answers one request.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let request_id = text(request.headers(), &wire::REQUEST_ID).unwrap_or_default().to_owned();
+        let response = match self.carry_out(request).await {
+            Ok(response) => response,
+            Err(failure) => {
+                if failure.code == StatusCode::FORBIDDEN {
+                    self.metrics.refused.inc();
+                }
+                tracing::warn!(
+                    request_id,
+                    status = failure.code.as_u16(),
+                    message = failure.message,
+                    "request not carried out"
+                );
+                failure.into_response()
+            }
+        };
+        self.metrics.requests.get_or_create(&Code { code: response.status().as_u16() }).inc();
+        response
+    }
+
+    async fn carry_out(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let (head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            let message = "upgraded connections (exec, attach, port-forward) are not carried yet";
+            return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message));
+        }
+        let cr = self.custom_resource(&head.headers)?;
+        if text(&head.headers, &wire::TARGET) != Some(TARGET) {
+            return Err(Failure::new(
+                StatusCode::FORBIDDEN,
+                format!("this agent has no target but {TARGET}"),
+            ));
+        }
+        let path = CanonicalPath::parse(head.uri.path())
+            .map_err(|error| bad_request(format!("the path is refused: {error}")))?;
+        let query = CanonicalQuery::parse(head.uri.query())
+            .map_err(|error| bad_request(format!("the query is refused: {error}")))?;
+        let attributes = Attributes::read(&head.method, &path, &query).map_err(bad_request)?;
+        let forbidden =
+            |refusal: crate::policy::Refusal| Failure::new(StatusCode::FORBIDDEN, refusal.to_string());
+        let body = match self.policy.decide(&cr, &attributes).map_err(forbidden)? {
+            Allowed::AsAsked => body.map_err(BoxError::from).boxed_unsync(),
+            Allowed::NamespaceInBody => {
+                let (name, body) = read_namespace(&head.headers, body).await?;
+                self.policy.decide_namespace(&cr, &name).map_err(forbidden)?;
+                body
+            }
+        };
+        let url = self.api.url(path.as_str(), query.as_str()).map_err(bad_request)?;
+        let mut outgoing = Request::new(body);
+        *outgoing.method_mut() = head.method;
+        *outgoing.uri_mut() = url;
+        *outgoing.headers_mut() = wire::forward_request(&head.headers);
+        let response = self.api.send(outgoing).await.map_err(|error| {
+            tracing::warn!(error = &*error as &dyn std::error::Error, "the local API did not answer");
+            Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the build plane's API cannot be reached by its agent",
+            )
+        })?;
+        relay(response)
+    }
+
+    fn custom_resource(&self, headers: &HeaderMap) -> Result<CrRef, Failure> {
+        let cr: CrRef = text(headers, &wire::CR)
+            .ok_or_else(|| bad_request(format!("{} must stand there once", wire::CR)))?
+            .parse()
+            .map_err(bad_request)?;
+        if cr.plane_type() == self.plane_type {
+            Ok(cr)
+        } else {
+            let message = format!("{cr} is no custom resource of a {}", self.plane_type);
+            Err(Failure::new(StatusCode::FORBIDDEN, message))
+        }
+    }
+}
+
+/// The value of a header that stands there exactly once.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Reads the Namespace that is to be created, whose name no URL shows.
+async fn read_namespace(headers: &HeaderMap, body: Incoming) -> Result<(String, RequestBody), Failure> {
+    #[derive(Deserialize)]
+    struct Named {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        name: String,
+        #[serde(default)]
+        generate_name: String,
+    }
+    let json = text(headers, &header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    if !json || headers.contains_key(header::CONTENT_ENCODING) {
+        let message =
+            "a Namespace is created through the gateway as plain JSON only, so that its name can be judged";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let body = Limited::new(body, NAMESPACE_BYTES)
+        .collect()
+        .await
+        .map_err(|error| Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?
+        .to_bytes();
+    let named: Named =
+        serde_json::from_slice(&body).map_err(|error| bad_request(format!("no Namespace: {error}")))?;
+    if !named.metadata.generate_name.is_empty() {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "a Namespace is created under a name of its own"));
+    }
+    let body =
+        Full::<Bytes>::new(body).map_err(|never: std::convert::Infallible| match never {}).boxed_unsync();
+    Ok((named.metadata.name, body))
+}
+
+/// What of the local API's answer enters the tunnel.
+fn relay(response: Response<Incoming>) -> Result<Response<Body>, Failure> {
+    let (mut head, body) = response.into_parts();
+    let status = head.status;
+    if status.is_informational() || (status.is_redirection() && status != StatusCode::NOT_MODIFIED) {
+        let message = format!("the build plane's API answered {}, which is not relayed", status.as_u16());
+        return Err(Failure::new(StatusCode::BAD_GATEWAY, message));
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).cloned();
+    head.headers = wire::forward_response(&head.headers);
+    if let Some(length) = length.filter(|_| body.is_end_stream()) {
+        head.headers.insert(header::CONTENT_LENGTH, length);
+    }
+    Ok(Response::from_parts(head, Either::Left(body)))
+}
+
+fn bad_request(reason: impl std::fmt::Display) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, reason.to_string())
+}
