@@ -99,11 +99,6 @@ impl<'a> Conditions<'a> {
         });
     }
 
-    /// Leaves an aspect as it was, if it was told.
-    pub(crate) fn keep(&mut self, type_: &'static str) {
-        self.next.extend(self.previous.iter().find(|condition| condition.type_ == type_).cloned());
-    }
-
     /// The conditions, and which of them changed.
     pub(crate) fn finish(self) -> (Vec<Condition>, Vec<Change>) {
         (self.next, self.changes)
@@ -113,11 +108,6 @@ impl<'a> Conditions<'a> {
 /// The condition of a type.
 pub(crate) fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
-}
-
-/// Whether the condition of a type is True.
-pub(crate) fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
 #[cfg(test)]

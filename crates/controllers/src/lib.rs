@@ -17,6 +17,7 @@ mod gateway;
 mod planes;
 mod queue;
 mod retry;
+mod runs;
 mod service;
 
 pub use config::{Config, Timings};

@@ -22,6 +22,7 @@ use crate::follow::follow;
 use crate::gateway::{Feed, GatewayClient, Registrations, Subscriber};
 use crate::planes::{self, Kind, PlaneApi, PlaneListener};
 use crate::retry::Retries;
+use crate::runs::Runs;
 
 /// How long reconciles that are under way may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,24 +37,32 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let Config { control_plane, gateway, secret_namespaces, instance, timings } = config;
     let gateway = GatewayClient::new(&gateway, timings.request)?;
     let feed = Feed::new(&timings);
+    let events = Events::new(control_plane.clone(), instance);
+    let runs = Runs::new(control_plane.clone(), gateway.clone(), events.clone(), timings, shutdown.clone());
     let context = Arc::new(planes::Context {
         client: control_plane.clone(),
         gateway: gateway.clone(),
         feed: Arc::clone(&feed),
         registrations: Registrations::new(gateway.clone(), Arc::clone(&feed)),
-        events: Events::new(control_plane.clone(), instance),
+        events,
         timings,
         secret_namespaces: secret_namespaces.clone(),
         retries: Retries::new(&timings),
     });
     let planes = Planes::new(&context);
-    let listeners: Arc<[Arc<dyn PlaneListener>]> = planes.listeners().into();
+    let mut listeners = planes.listeners();
+    listeners.push(Arc::clone(&runs) as Arc<dyn PlaneListener>);
+    let listeners: Arc<[Arc<dyn PlaneListener>]> = listeners.into();
     let sweeper = Arc::new(Sweeper { wanted: Notify::new() });
     let mut subscribers = planes.subscribers();
     subscribers.push(Arc::clone(&sweeper) as Arc<dyn Subscriber>);
 
     let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
     planes.spawn(&mut tasks, &listeners);
+    tasks.spawn("WorkflowRun", {
+        let shutdown = shutdown.clone();
+        async move { runs.run(shutdown).await }
+    });
     tasks.spawn("secret watch", {
         let shutdown = shutdown.clone();
         let listeners = Arc::clone(&listeners);

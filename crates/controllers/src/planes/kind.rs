@@ -99,11 +99,6 @@ impl<P: PlaneApi> Kind<P> {
         Arc::new(Self { context, store, writer: Mutex::new(Some(writer)), queue: Queue::new() })
     }
 
-    /// The objects, as they were last seen.
-    pub(crate) fn store(&self) -> &Store<P> {
-        &self.store
-    }
-
     /// Follows and reconciles the objects until `shutdown`. Runs once.
     pub(crate) async fn run(&self, listeners: &[Arc<dyn PlaneListener>], shutdown: CancellationToken) {
         let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
