@@ -1,0 +1,186 @@
+//! The Workflow and the step templates that are shipped.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use buildplane_template::{
+    ExternalReference, ParameterSchema, ResourceTemplate, RunContext, WorkflowTemplate,
+};
+use serde_json::{Value, json};
+
+const STEP_TEMPLATES: [&str; 4] = [
+    include_str!("../../../charts/workflows/checkout-source.yaml"),
+    include_str!("../../../charts/workflows/build-docker.yaml"),
+    include_str!("../../../charts/workflows/publish-image.yaml"),
+    include_str!("../../../charts/workflows/generate-workload.yaml"),
+];
+
+struct Docker {
+    schema: ParameterSchema,
+    template: WorkflowTemplate,
+}
+
+fn docker() -> Docker {
+    let text = include_str!("../../../charts/workflows/docker.yaml");
+    let workflow: Value = serde_saphyr::from_str(text).expect("YAML");
+    let spec = &workflow["spec"];
+    let schema =
+        ParameterSchema::parse(&spec["schema"]["parameters"], &spec["schema"]["types"]).expect("a schema");
+    let list = |name: &str| spec[name].as_array().cloned().unwrap_or_default();
+    let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let resources: Vec<_> = list("resources")
+        .iter()
+        .map(|resource| ResourceTemplate {
+            id: text_of(&resource["id"]),
+            include_when: resource["includeWhen"].as_str().map(str::to_owned),
+            template: resource["template"].clone(),
+        })
+        .collect();
+    let references: Vec<_> = list("externalRefs")
+        .iter()
+        .map(|reference| ExternalReference {
+            id: text_of(&reference["id"]),
+            name: text_of(&reference["name"]),
+        })
+        .collect();
+    let template = WorkflowTemplate::compile(&spec["runTemplate"], &resources, &references, Some(&schema))
+        .unwrap_or_else(|errors| panic!("{}", errors[0].message()));
+    Docker { schema, template }
+}
+
+fn context(docker: &Docker, parameters: &Value) -> RunContext {
+    RunContext {
+        namespace_name: "team".to_owned(),
+        run_name: "greeter-1".to_owned(),
+        namespace: "openchoreo-ci-team".to_owned(),
+        labels: BTreeMap::new(),
+        parameters: docker.schema.prepare(parameters).expect("parameters"),
+        external_refs: serde_json::Map::new(),
+        secret_store: None,
+    }
+}
+
+fn argument<'r>(run: &'r Value, name: &str) -> &'r Value {
+    let parameters = run["spec"]["arguments"]["parameters"].as_array().expect("parameters");
+    let found = parameters.iter().find(|parameter| parameter["name"] == name);
+    &found.expect("the parameter")["value"]
+}
+
+#[test]
+fn docker_renders_with_nothing_but_a_url() {
+    let docker = docker();
+    let context = context(&docker, &json!({"repository": {"url": "https://git.example/greeter"}}));
+    assert_eq!(docker.template.external_reference_names(&context), Ok(BTreeMap::new()));
+    let rendered = docker.template.render(&context).expect("renders");
+    let run = &rendered.run;
+    assert_eq!(run["metadata"], json!({"name": "greeter-1", "namespace": "openchoreo-ci-team"}));
+    for (name, value) in [
+        ("git-repo", "https://git.example/greeter"),
+        ("branch", "main"),
+        ("commit", ""),
+        ("docker-context", "."),
+        ("dockerfile-path", "./Dockerfile"),
+        ("image-name", "team-greeter-1"),
+        ("component-name", ""),
+        ("registry", ""),
+    ] {
+        assert_eq!(argument(run, name), value, "{name}");
+    }
+    assert_eq!(run["spec"]["volumes"][0], json!({"name": "git-credentials", "emptyDir": {}}));
+    assert_eq!(run["spec"]["volumes"][1]["secret"]["secretName"], "greeter-1-registry-push-secret");
+    let ids: Vec<_> = rendered.resources.iter().map(|resource| resource.id.as_str()).collect();
+    assert_eq!(ids, ["registry-push-secret"]);
+    assert_eq!(rendered.resources[0].object["spec"]["secretStoreRef"]["name"], "default");
+}
+
+#[test]
+fn docker_renders_for_a_component_with_credentials() {
+    let docker = docker();
+    let parameters = json!({"repository": {"url": "https://git.example/greeter", "secretRef": "login"}});
+    let mut context = context(&docker, &parameters);
+    for (label, value) in [("openchoreo.dev/project", "shop"), ("openchoreo.dev/component", "greeter")] {
+        context.labels.insert(label.to_owned(), value.to_owned());
+    }
+    context.secret_store = Some("vault".to_owned());
+    let names = docker.template.external_reference_names(&context).expect("names");
+    assert_eq!(names, BTreeMap::from([("git-secret-reference".to_owned(), "login".to_owned())]));
+    context.external_refs.insert(
+        "git-secret-reference".to_owned(),
+        json!({"spec": {
+            "template": {"type": "kubernetes.io/basic-auth"},
+            "data": [
+                {"secretKey": "username", "remoteRef": {"key": "git", "property": "user"}},
+                {"secretKey": "password", "remoteRef": {"key": "git-token"}},
+            ],
+        }}),
+    );
+    let rendered = docker.template.render(&context).expect("renders");
+    assert_eq!(argument(&rendered.run, "image-name"), "team-shop-greeter");
+    assert_eq!(
+        rendered.run["spec"]["volumes"][0],
+        json!({"name": "git-credentials", "secret": {"secretName": "greeter-1-git-secret", "defaultMode": 256}})
+    );
+    let secret = &rendered.resources[0].object["spec"];
+    assert_eq!(secret["secretStoreRef"]["name"], "vault");
+    assert_eq!(secret["target"]["template"]["type"], "kubernetes.io/basic-auth");
+    assert_eq!(
+        secret["data"],
+        json!([
+            {"secretKey": "username", "remoteRef": {"key": "git", "property": "user"}},
+            {"secretKey": "password", "remoteRef": {"key": "git-token"}},
+        ])
+    );
+}
+
+#[test]
+fn docker_renders_fast() {
+    let docker = docker();
+    let context = context(&docker, &json!({"repository": {"url": "https://git.example/greeter"}}));
+    let n_rounds: u32 = 200;
+    let start = Instant::now();
+    for _ in 0..n_rounds {
+        docker.template.render(&context).expect("renders");
+    }
+    println!("rendering the docker workflow: {:?}", start.elapsed() / n_rounds);
+}
+
+/// Every step's script with its environment.
+fn containers() -> Vec<(String, Value)> {
+    STEP_TEMPLATES
+        .iter()
+        .flat_map(|text| {
+            let object: Value = serde_saphyr::from_str(text).expect("YAML");
+            object["spec"]["templates"].as_array().cloned().unwrap_or_default()
+        })
+        .map(|template| (template["name"].to_string(), template["container"].clone()))
+        .collect()
+}
+
+#[test]
+fn parameters_reach_scripts_through_the_environment_only() {
+    for (name, container) in containers() {
+        assert_eq!(container["command"], json!(["/bin/sh", "-c"]), "{name}");
+        let script = container["args"][0].as_str().expect("a script");
+        assert!(script.starts_with("set -eu\n"), "{name}");
+        assert!(!script.contains("{{"), "{name}: a parameter in the script");
+        assert!(container.pointer("/securityContext/privileged").is_none(), "{name}");
+    }
+}
+
+#[test]
+fn scripts_pass_shellcheck() {
+    for (name, container) in containers() {
+        let mut shellcheck = Command::new("shellcheck")
+            .args(["--shell=sh", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("shellcheck is installed: scripts/setup --test");
+        let script = container["args"][0].as_str().expect("a script");
+        shellcheck.stdin.take().expect("piped").write_all(script.as_bytes()).expect("writes");
+        let output = shellcheck.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{name}:\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
