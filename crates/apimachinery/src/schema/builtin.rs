@@ -110,8 +110,10 @@ const ATOMIC: &[&str] = &[
     "core.v1.TypedLocalObjectReference",
     "rbac.v1.RoleRef",
     "rbac.v1.Subject",
-    "apiextensions.v1.JSON",
 ];
+
+/// Types that hold any JSON, whatever their schema says.
+const ANY: &[&str] = &["apiextensions.v1.JSON"];
 
 /// Map properties that are one value.
 const ATOMIC_PROPERTIES: &[(&str, &str)] = &[
@@ -152,6 +154,10 @@ pub(super) fn list_rule(
 
 pub(super) fn is_atomic(definition: &str) -> bool {
     ATOMIC.contains(&definition)
+}
+
+pub(super) fn is_any(definition: &str) -> bool {
+    ANY.contains(&definition)
 }
 
 pub(super) fn is_atomic_property(definition: &str, property: &str) -> bool {

@@ -100,6 +100,9 @@ impl<'s> Compiler<'s> {
             self.dereference(id);
         }
         for id in 0..self.nodes.len() {
+            self.unite(id);
+        }
+        for id in 0..self.nodes.len() {
             let has_default = |child: &NodeId| self.nodes[*child as usize].default.is_some();
             let properties = &self.nodes[id].properties;
             let defaulted =
@@ -109,6 +112,22 @@ impl<'s> Compiler<'s> {
         self.mark_rules();
         let custom = matches!(self.source, Source::CustomResource);
         Schema { arena: Arc::new(Arena { nodes: self.nodes, custom }) }
+    }
+
+    /// Makes one node of the alternatives of a type such as "a schema or a boolean": it has the types and the
+    /// members of all of them.
+    fn unite(&mut self, id: usize) {
+        for alternative in std::mem::take(&mut self.nodes[id].union_of) {
+            let other = self.nodes[alternative as usize].clone();
+            let node = &mut self.nodes[id];
+            node.types.add(other.types);
+            node.preserve_unknown |= other.preserve_unknown;
+            node.properties.extend(other.properties);
+            node.items = node.items.or(other.items);
+            if node.additional == Additional::Unknown {
+                node.additional = other.additional;
+            }
+        }
     }
 
     /// Children are compiled after their parents, so that one pass from the end sees them first. Only custom
@@ -210,6 +229,16 @@ impl<'s> Compiler<'s> {
             )?);
         }
         self.logic(&mut node, keywords, at)?;
+        if matches!(self.source, Source::Document(_))
+            && node.types.is_any()
+            && node.properties.is_empty()
+            && let Some(checks) = &mut node.checks
+        {
+            node.union_of = std::mem::take(&mut checks.one_of);
+        }
+        if definition.is_some_and(builtin::is_any) {
+            node = NodeData { preserve_unknown: true, ..NodeData::default() };
+        }
         self.judge_type(&mut node, keywords, at)?;
         if node.embedded_resource {
             self.embedded_members(&mut node)?;
@@ -375,6 +404,7 @@ impl<'s> Compiler<'s> {
             }
             Source::Document(_) => {
                 let says_nothing = node.properties.is_empty()
+                    && node.union_of.is_empty()
                     && node.additional == Additional::Unknown
                     && (node.types.has(Types::OBJECT) || node.types.is_any());
                 node.preserve_unknown |= says_nothing && !node.int_or_string && !at.logical;

@@ -90,6 +90,8 @@ pub(crate) enum Additional {
 pub(crate) struct NodeData {
     /// While compiling: a reference to be replaced by its target.
     pub(super) same_as: Option<NodeId>,
+    /// While compiling: the alternatives of a type that is one of several, to be united.
+    pub(super) union_of: Vec<NodeId>,
     pub(super) types: Types,
     pub(super) nullable: bool,
     pub(super) int_or_string: bool,
