@@ -50,7 +50,7 @@ impl Default for Timings {
             heartbeat: Duration::from_secs(30),
             gateway_grace: Duration::from_secs(3),
             plane_cleanup: Duration::from_secs(15),
-            run_cleanup: Duration::from_secs(60),
+            run_cleanup: Duration::from_mins(1),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
         }

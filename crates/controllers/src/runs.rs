@@ -16,6 +16,8 @@ mod remote;
 mod start;
 mod status;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod validate;
 mod watches;
 mod workload;

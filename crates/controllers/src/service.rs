@@ -61,7 +61,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     planes.spawn(&mut tasks, &listeners);
     tasks.spawn("WorkflowRun", {
         let shutdown = shutdown.clone();
-        async move { runs.run(shutdown).await }
+        async move { Box::pin(runs.run(shutdown)).await }
     });
     tasks.spawn("secret watch", {
         let shutdown = shutdown.clone();
@@ -199,7 +199,9 @@ async fn watch_secrets(
             | watcher::Event::Delete(secret) => {
                 let metadata = &secret.metadata;
                 if let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) {
-                    listeners.iter().for_each(|listener| listener.secret_touched(namespace, name));
+                    for listener in listeners {
+                        listener.secret_touched(namespace, name);
+                    }
                 }
             }
             watcher::Event::Init | watcher::Event::InitDone => {}

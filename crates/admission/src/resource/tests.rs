@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn judge(object: Value) -> Result<AdmittedResource, Vec<Violation>> {
-    judge_resource("r", object, &CiNamespace::for_namespace("org").expect("a namespace"))
+    judge_resource("r", object, &CiNamespace::parse("openchoreo-ci-org").unwrap_or_else(|| unreachable!()))
 }
 
 #[test]

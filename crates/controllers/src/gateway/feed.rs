@@ -249,7 +249,9 @@ impl Feed {
                 changed
             });
             if changed {
-                subscribers.iter().for_each(|subscriber| subscriber.all_changed());
+                for subscriber in subscribers {
+                    subscriber.all_changed();
+                }
             }
         }
         wait
@@ -277,12 +279,12 @@ impl Feed {
                     News::Nothing
                 }
             };
-            match news {
-                News::Nothing => {}
-                News::About(objects) => {
-                    subscribers.iter().for_each(|subscriber| subscriber.changed(&objects))
+            for subscriber in subscribers {
+                match &news {
+                    News::Nothing => {}
+                    News::About(objects) => subscriber.changed(objects),
+                    News::Everything => subscriber.all_changed(),
                 }
-                News::Everything => subscribers.iter().for_each(|subscriber| subscriber.all_changed()),
             }
         }
     }

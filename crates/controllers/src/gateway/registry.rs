@@ -98,7 +98,7 @@ impl Registrations {
                     self.orphans().remove(&orphan);
                 }
                 Err(error) => {
-                    tracing::debug!(%cr, error = crate::error::chain(&error), "the gateway cannot be told yet")
+                    tracing::debug!(%cr, error = crate::error::chain(&error), "the gateway cannot be told yet");
                 }
             }
         }

@@ -41,7 +41,7 @@ const CONCURRENCY: u16 = 16;
 /// How soon a secret store that is not ready is looked at again.
 const STORE_RECHECK: Duration = Duration::from_secs(15);
 /// How soon a plane is looked at again without a reason, for what no watch tells: the end of a certificate.
-const RECHECK: Duration = Duration::from_secs(3600);
+const RECHECK: Duration = Duration::from_hours(1);
 
 /// What the plane controllers share.
 pub(crate) struct Context {
@@ -136,7 +136,9 @@ impl<P: PlaneApi> Kind<P> {
                 }
             };
             if let Ok(cr) = touched.cr_ref() {
-                listeners.iter().for_each(|listener| listener.plane_touched(&cr));
+                for listener in listeners {
+                    listener.plane_touched(&cr);
+                }
             }
         })
         .await;
@@ -183,7 +185,10 @@ impl<P: PlaneApi> Subscriber for Kind<P> {
         let of_kind = objects.iter().filter(|cr| cr.kind() == P::KIND);
         self.queue.extend(of_kind.map(|cr| {
             let object = ObjectRef::new(cr.name());
-            cr.namespace().map_or(object.clone(), |namespace| object.within(namespace))
+            match cr.namespace() {
+                Some(namespace) => object.within(namespace),
+                None => object,
+            }
         }));
     }
 
@@ -218,7 +223,8 @@ impl<P: PlaneApi> PlaneListener for Kind<P> {
         self.enqueue_where(|plane| {
             plane.client_ca().secret_ref.as_ref().is_some_and(|secret| {
                 secret.name == name
-                    && secret.namespace.as_deref().or(plane.meta().namespace.as_deref()) == Some(namespace)
+                    && secret.namespace.as_deref().or_else(|| plane.meta().namespace.as_deref())
+                        == Some(namespace)
             })
         });
     }

@@ -91,24 +91,23 @@ fn agent_connected(plane: &Validated, applied: &Applied, connection: &AgentConne
     if plane.bundle.is_none() {
         return Verdict::fails(reason::NO_AGENT_CONNECTED, "no agent can connect until clientCA is valid");
     }
-    match &applied.refusal {
-        Some(refusal) => Verdict::fails(
+    if let Some(refusal) = &applied.refusal {
+        Verdict::fails(
             reason::AGENT_REFUSED,
             format!(
                 "the gateway turned an agent of this plane away ({}): {}",
                 refusal.reason, refusal.message
             ),
-        ),
-        None => {
-            let id = plane.plane_id.as_ref().map(ToString::to_string).unwrap_or_default();
-            Verdict::fails(
-                reason::NO_AGENT_CONNECTED,
-                format!(
-                    "no agent with plane id {id} is connected whose certificate clientCA verifies; check that the \
-                     agent runs, its clusterAgent.planeId and its gateway address"
-                ),
-            )
-        }
+        )
+    } else {
+        let id = plane.plane_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        Verdict::fails(
+            reason::NO_AGENT_CONNECTED,
+            format!(
+                "no agent with plane id {id} is connected whose certificate clientCA verifies; check that the \
+                 agent runs, its clusterAgent.planeId and its gateway address"
+            ),
+        )
     }
 }
 

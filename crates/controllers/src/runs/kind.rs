@@ -42,7 +42,7 @@ pub(super) const FIELD_MANAGER: &str = "workflowrun-controller";
 /// Reconciles at a time.
 const CONCURRENCY: u16 = 32;
 /// The longest time without a look at a run that is kept until its time is over.
-const RECHECK: Duration = Duration::from_secs(3600);
+const RECHECK: Duration = Duration::from_hours(1);
 
 /// What the steps of a run need.
 pub(crate) struct Context {
@@ -276,8 +276,8 @@ async fn keep(run: &WorkflowRun, status: &WorkflowRunStatus, context: &Context) 
         return Ok(Action::await_change());
     };
     let age = Duration::try_from(Timestamp::now().duration_since(completed_at.0)).unwrap_or_default();
-    if age < ttl {
-        return Ok(Action::requeue((ttl - age).min(RECHECK)));
+    if let Some(left) = ttl.checked_sub(age).filter(|left| !left.is_zero()) {
+        return Ok(Action::requeue(left.min(RECHECK)));
     }
     let preconditions = Preconditions { uid: run.metadata.uid.clone(), resource_version: None };
     let params = DeleteParams::background().preconditions(preconditions);

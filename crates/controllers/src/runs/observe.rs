@@ -21,7 +21,7 @@ use super::watches::Key;
 use super::workload;
 
 /// How soon a run is looked at again although its watch is silent.
-const RECHECK: Duration = Duration::from_secs(60);
+const RECHECK: Duration = Duration::from_mins(1);
 
 pub(super) async fn observe(
     run: &WorkflowRun,
@@ -68,21 +68,20 @@ async fn vanished(
     context: &Arc<Context>,
 ) -> Result<Action, RunError> {
     let found = remote.read(collection, &reference.name).await;
-    match found.map_err(|source| RunError::ReadRemote(Box::new(source)))? {
-        Some(found) => match serde_json::from_value::<Workflow>(found) {
+    if let Some(found) = found.map_err(|source| RunError::ReadRemote(Box::new(source)))? {
+        match serde_json::from_value::<Workflow>(found) {
             Ok(workflow) => see(run, reference, &workflow, remote, collection, context).await,
             Err(error) => {
                 lost(run, &format!("the Workflow on the build plane cannot be read: {error}"), context).await
             }
-        },
-        None => {
-            let message = format!(
-                "Workflow {}/{} was deleted from the build plane; create the run again",
-                reference.namespace.as_deref().unwrap_or_default(),
-                reference.name
-            );
-            lost(run, &message, context).await
         }
+    } else {
+        let message = format!(
+            "Workflow {}/{} was deleted from the build plane; create the run again",
+            reference.namespace.as_deref().unwrap_or_default(),
+            reference.name
+        );
+        lost(run, &message, context).await
     }
 }
 

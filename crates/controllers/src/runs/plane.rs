@@ -102,10 +102,10 @@ pub(super) async fn resolve(
     }
 }
 
-fn missing(plane: &str, place: &str) -> Problem {
+fn missing(plane: &str, whereabouts: &str) -> Problem {
     Problem::change(
         reason::BUILD_PLANE_RESOLUTION_FAILED,
-        format!("{plane} does not exist{place}; create it, or change the Workflow's buildPlaneRef"),
+        format!("{plane} does not exist{whereabouts}; create it, or change the Workflow's buildPlaneRef"),
     )
 }
 

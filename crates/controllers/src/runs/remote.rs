@@ -49,8 +49,8 @@ impl Remote {
     /// Changes an object.
     pub(super) async fn merge(&self, collection: &str, name: &str, patch: &Value) -> kube::Result<Value> {
         let body = serde_json::to_vec(patch).map_err(kube::Error::SerdeError)?;
-        let path = format!("{collection}/{name}");
-        self.request(Request::patch(path).header("content-type", "application/merge-patch+json").body(body))
+        let uri = format!("{collection}/{name}");
+        self.request(Request::patch(uri).header("content-type", "application/merge-patch+json").body(body))
             .await
     }
 

@@ -23,7 +23,7 @@ use super::watches::Key;
 use super::{apply, dereference, validate};
 
 /// How soon a run that waits for somebody is looked at without a reason.
-const RECHECK: std::time::Duration = std::time::Duration::from_secs(300);
+const RECHECK: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// Where a step of the start left the run.
 enum Step {

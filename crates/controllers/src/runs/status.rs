@@ -74,7 +74,7 @@ pub(super) fn tell(object: &WorkflowRun, state: State<'_>, now: Timestamp) -> To
         }
         State::Seen { seen, workload } => see(object, &mut status, &mut conditions, seen, workload, now),
         State::Ended { phase, reason, message } => {
-            end(&mut status, &mut conditions, phase, reason, &message, now)
+            end(&mut status, &mut conditions, phase, reason, &message, now);
         }
     }
     let (conditions, changes) = conditions.finish();

@@ -105,10 +105,10 @@ fn produced(status: &WorkflowStatus) -> Produced {
     let mut asked = false;
     for node in status.nodes.values().filter(|node| node.task_name() == WORKLOAD_TASK) {
         asked = true;
-        if node.phase == Some(NodePhase::Succeeded) {
-            if let Some(manifest) = node.output_parameter(WORKLOAD_OUTPUT) {
-                return Produced::Manifest(manifest.to_owned());
-            }
+        if node.phase == Some(NodePhase::Succeeded)
+            && let Some(manifest) = node.output_parameter(WORKLOAD_OUTPUT)
+        {
+            return Produced::Manifest(manifest.to_owned());
         }
     }
     if asked { Produced::Nothing } else { Produced::NotAsked }

@@ -39,7 +39,7 @@ fn what_is_refused() {
         ("x".repeat(MAX_BYTES + 1), BundleError::TooLarge(MAX_BYTES + 1)),
         (good.repeat(MAX_CERTIFICATES + 1), BundleError::TooMany),
     ] {
-        assert_eq!(Bundle::parse(text.as_bytes()), Err(expected), "{:.80}", text);
+        assert_eq!(Bundle::parse(text.as_bytes()), Err(expected), "{text:.80}");
     }
 }
 

@@ -15,8 +15,8 @@ struct Case {
     applied: Applied,
 }
 
-fn connected(n_agents: u32, seen: &str) -> Option<Connection> {
-    Some(Connection { connected: n_agents > 0, n_agents, last_seen: Some(at(seen)), agents: Vec::new() })
+fn connected(n_agents: u32, seen: &str) -> Connection {
+    Connection { connected: n_agents > 0, n_agents, last_seen: Some(at(seen)), agents: Vec::new() }
 }
 
 fn good() -> Case {
@@ -29,7 +29,7 @@ fn good() -> Case {
         applied: Applied {
             registered: Ok(()),
             gateway: GatewayState::Connected,
-            connection: connected(1, NOW),
+            connection: Some(connected(1, NOW)),
             refusal: None,
             store: None,
         },
@@ -71,14 +71,14 @@ fn ready_is_the_conjunction_of_all_aspects() {
         "False",
     );
     check(
-        |case| case.applied.connection = connected(0, NOW),
+        |case| case.applied.connection = Some(connected(0, NOW)),
         plane::AGENT_CONNECTED,
         ("False", reason::NO_AGENT_CONNECTED),
         "False",
     );
     check(
         |case| {
-            case.applied.connection = connected(0, NOW);
+            case.applied.connection = Some(connected(0, NOW));
             case.applied.refusal =
                 Some(Refusal { reason: "UnknownCA".into(), message: "m".into(), at: None });
         },
@@ -143,7 +143,7 @@ fn connecting_and_disconnecting_leave_their_times() {
     assert_eq!(connection.last_connected_time, Some(Time(at("2026-01-01T00:00:10Z"))));
     assert_eq!(connection.last_disconnected_time, None);
 
-    case.applied.connection = connected(0, NOW);
+    case.applied.connection = Some(connected(0, NOW));
     let connection = told(&mut case, "2026-01-01T00:00:20Z").agent_connection.expect("told");
     assert!(!connection.connected);
     assert_eq!(connection.connected_agents, 0);
@@ -154,7 +154,7 @@ fn connecting_and_disconnecting_leave_their_times() {
 #[test]
 fn several_agents_are_counted() {
     let mut case = good();
-    case.applied.connection = connected(3, NOW);
+    case.applied.connection = Some(connected(3, NOW));
     let connection = told(&mut case, NOW).agent_connection.expect("told");
     assert_eq!(connection.message.as_deref(), Some("3 agents connected (HA mode)"));
 }
@@ -165,7 +165,7 @@ fn heartbeats_alone_are_written_every_thirty_seconds() {
     let seen = |seen: &str| {
         let mut case = good();
         case.object.status = Some(before.clone());
-        case.applied.connection = connected(1, seen);
+        case.applied.connection = Some(connected(1, seen));
         let after = told(&mut case, seen);
         is_worth_writing(Some(&before), &after, Duration::from_secs(30))
     };
@@ -176,7 +176,7 @@ fn heartbeats_alone_are_written_every_thirty_seconds() {
 
     let mut case = good();
     case.object.status = Some(before.clone());
-    case.applied.connection = connected(2, "2026-01-01T00:00:01Z");
+    case.applied.connection = Some(connected(2, "2026-01-01T00:00:01Z"));
     let after = told(&mut case, "2026-01-01T00:00:01Z");
     assert!(
         is_worth_writing(Some(&before), &after, Duration::from_secs(30)),
