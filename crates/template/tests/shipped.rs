@@ -46,7 +46,8 @@ fn docker() -> Docker {
         })
         .collect();
     let template = WorkflowTemplate::compile(&spec["runTemplate"], &resources, &references, Some(&schema))
-        .unwrap_or_else(|errors| panic!("{}", errors[0].message()));
+        .map_err(|errors| errors[0].message())
+        .expect("templates that compile");
     Docker { schema, template }
 }
 
