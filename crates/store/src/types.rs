@@ -45,6 +45,11 @@ impl Value {
         Self { bytes, revision_at }
     }
 
+    /// The bytes, without the revision.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn render(&self, revision: Revision) -> Bytes {
         let Some(at) = self.revision_at else { return self.bytes.clone() };
         let digits = revision.to_string();
@@ -53,10 +58,6 @@ impl Value {
         out.extend_from_slice(digits.as_bytes());
         out.extend_from_slice(&self.bytes[at..]);
         out.into()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
     }
 }
 

@@ -83,7 +83,7 @@ impl Writer {
             while let Some(command) = next {
                 match command {
                     Command::Write(write) => {
-                        bytes += write.value.len();
+                        bytes += write.value.bytes().len();
                         batch.push(write);
                     }
                     Command::Close => commands.close(),

@@ -60,7 +60,8 @@ fn every_acknowledged_write_was_synced_before() {
 /// A sync of one of the store's files that returned 0. strace splits a call that another thread interrupts in two lines;
 /// the second has the result and no path.
 fn completes_sync(line: &str, data: &Path) -> bool {
-    let whole = (line.contains("fdatasync(") || line.contains("fsync(")) && line.contains(&*data.to_string_lossy());
+    let whole =
+        (line.contains("fdatasync(") || line.contains("fsync(")) && line.contains(&*data.to_string_lossy());
     let resumed = line.contains("fdatasync resumed>") || line.contains("fsync resumed>");
     (whole || resumed) && line.trim_end().ends_with("= 0")
 }
