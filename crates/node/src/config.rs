@@ -18,8 +18,6 @@ pub struct Config {
     pub hosts: Vec<HostEntry>,
     /// How many Pods run at once; more wait.
     pub max_parallel: usize,
-    /// Written to a Pod's `spec.nodeName` place in events and to `status.hostIP`-like fields.
-    pub node_name: String,
     /// Longest time one Pod may run when it names no `activeDeadlineSeconds`.
     pub max_duration: Duration,
     /// Bytes of one Pod's log that are kept; the rest is dropped with a note.
@@ -37,8 +35,7 @@ impl Config {
             extra_mounts: Vec::new(),
             hosts: Vec::new(),
             max_parallel: 4,
-            node_name: "local".to_owned(),
-            max_duration: Duration::from_secs(3600),
+            max_duration: Duration::from_hours(1),
             log_limit: 64 << 20,
             min_free_bytes: 256 << 20,
         }

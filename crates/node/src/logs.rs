@@ -1,10 +1,13 @@
 //! Reading the logs of Pods.
 
+mod reader;
+mod registry;
+
 use std::io;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
+pub use registry::Logs;
+pub(crate) use registry::Tail;
 
 /// What part of a log is wanted, and how.
 #[derive(Clone, Debug, Default)]
@@ -38,20 +41,4 @@ pub enum LogsError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-/// Reads the logs of the Pods of one node; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Logs {}
-
-impl Logs {
-    /// Opens the log of the Pod with this uid. With `follow` the stream ends once the step has ended.
-    pub async fn open(
-        &self,
-        uid: &str,
-        options: LogOptions,
-    ) -> Result<BoxStream<'static, io::Result<Bytes>>, LogsError> {
-        let _ = options;
-        Err(LogsError::Absent { uid: uid.to_owned() })
-    }
 }
