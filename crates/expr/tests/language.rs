@@ -342,3 +342,86 @@ fn programs_are_shared_between_threads() {
             .unwrap(),
     );
 }
+
+mod any_source {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces that make up most expressions, and some that make up none.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "self",
+            "p",
+            ".a",
+            ".?b",
+            "[0]",
+            "[?1]",
+            "1",
+            "2.5",
+            "'x'",
+            "\"",
+            "'",
+            "\\",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            ": ",
+            " + ",
+            " - ",
+            " / ",
+            " && ",
+            " || ",
+            " == ",
+            " in ",
+            "!",
+            "-",
+            " ? ",
+            "has(",
+            ".map(x, ",
+            ".all(x, ",
+            ".matches(",
+            ".format(",
+            "timestamp(",
+            "duration('1h')",
+            "5u",
+            "b'a'",
+            "true",
+            "null",
+            "cel.bind(y, ",
+            "`",
+            "\n",
+            "é",
+            "$",
+            "9223372036854775807",
+            ".sum()",
+            ".sort()",
+            ".split('')",
+            "lists.range(",
+            "math.greatest(",
+        ])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn never_panics_and_never_outlives_its_limits(pieces in prop::collection::vec(piece(), 0..24)) {
+            let source = pieces.concat();
+            let input = json!({"a": [1, 2.5, "s", null], "b": {"c": true}});
+            let limits = Limits { cost: 10_000, ..Limits::default() };
+            if let Ok(program) = Environment::standard().compile(&source, &["self", "p"]) {
+                let _ = program.evaluate(&[("self", &input), ("p", &input)], &limits);
+            }
+        }
+
+        #[test]
+        fn any_text_is_refused_or_compiles(source in ".{0,80}") {
+            let _ = Environment::standard().compile(&source, &["self"]);
+        }
+    }
+}
