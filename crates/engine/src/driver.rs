@@ -156,25 +156,29 @@ impl Owner {
         if !self.cache.is_complete() {
             return;
         }
+        if let Some(limit) = self.config.active_workflows {
+            self.queue.admit_waiting(limit.saturating_sub(self.cache.active()));
+        }
         while self.tasks.len() < self.config.workers {
             let Some(key) = self.queue.pop() else { return };
             let Some((observed, is_new)) = self.cache.observe(&key) else {
                 self.queue.forget(&key);
                 continue;
             };
-            let is_full = self.config.active_workflows.is_some_and(|limit| self.cache.active() >= limit);
+            let limit = self.config.active_workflows.filter(|_| is_new);
+            let has_to_wait =
+                limit.filter(|limit| !self.queue.may_begin(&key) || self.cache.active() >= *limit);
             let work = Work {
                 key: key.clone(),
                 observed,
                 requests: self.requests.clone(),
                 concurrency: self.config.requests.max(1),
                 limits: self.config.limits.clone(),
-                postpone: (is_new && is_full).then(|| {
-                    let limit = self.config.active_workflows.unwrap_or_default();
+                postpone: has_to_wait.map(|limit| {
                     format!("waiting: {limit} workflows are under way, which is all that may be")
                 }),
             };
-            if is_new && !is_full {
+            if is_new && has_to_wait.is_none() {
                 self.cache.admit(&key);
             }
             self.queue.started(&key);
@@ -207,7 +211,6 @@ impl Owner {
     fn take_up(&mut self, report: Report, now: Timestamp) {
         let Report { key, workflow, pods, next } = report;
         self.queue.ended(&key);
-        let had_room = self.cache.active();
         if let Some(workflow) = workflow {
             self.cache.put_workflow(workflow);
         }
@@ -238,9 +241,6 @@ impl Owner {
                 );
                 self.queue.retry(&key, now);
             }
-        }
-        if self.cache.active() < had_room {
-            self.queue.admit_waiting(had_room - self.cache.active());
         }
     }
 

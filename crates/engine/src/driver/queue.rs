@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     /// Workflows that may not begin yet, in the order they came.
     waiting: VecDeque<Key>,
     is_waiting: HashSet<Key>,
+    /// Workflows that waited and may begin now.
+    admitted: HashSet<Key>,
 }
 
 impl Queue {
@@ -110,19 +112,26 @@ impl Queue {
         }
     }
 
-    /// There is room for some of those that wait.
-    pub(crate) fn admit_waiting(&mut self, count: usize) {
-        for _ in 0..count {
+    /// There is room for this many, counting those already admitted.
+    pub(crate) fn admit_waiting(&mut self, room: usize) {
+        while self.admitted.len() < room {
             let Some(key) = self.waiting.pop_front() else { return };
             self.is_waiting.remove(&key);
+            self.admitted.insert(key.clone());
             self.push(key);
         }
+    }
+
+    /// Whether a workflow that has not begun may do so: it was admitted, or nobody waits before it.
+    pub(crate) fn may_begin(&mut self, key: &Key) -> bool {
+        self.admitted.remove(key) || (self.waiting.is_empty() && self.admitted.is_empty())
     }
 
     /// A workflow is gone.
     pub(crate) fn forget(&mut self, key: &Key) {
         self.cancel_wake(key);
         self.failures.remove(key);
+        self.admitted.remove(key);
         if self.is_waiting.remove(key) {
             self.waiting.retain(|waiting| waiting != key);
         }
@@ -182,7 +191,10 @@ mod tests {
             queue.wait(&key(name));
         }
         queue.forget(&key("b"));
+        assert!(!queue.may_begin(&key("new")));
         queue.admit_waiting(5);
+        assert!(queue.may_begin(&key("a")));
+        assert!(!queue.may_begin(&key("new")), "c was promised a place");
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(key("a")), Some(key("c")), None));
     }
 }
