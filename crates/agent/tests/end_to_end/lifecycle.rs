@@ -1,0 +1,243 @@
+//! Beginnings and ends: the agent's Secrets, restarts of the gateway, what watchers of planes see.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use buildplane_agent::ServerCa;
+use buildplane_tls::{Authority, ClientIdentity, LeafRequest, PeerCertificates, TrustAnchors, verify_client};
+
+use crate::backend::Backend;
+use crate::rig::{HOUR, Rig, TEAM_PROXY, chunk, ends, eventually, secret_value, text};
+
+/// Reads the planes watch line by line.
+struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Value {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            let chunk: Bytes = chunk(&mut self.body).await.expect("the watch goes on");
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The next line of a type; others in between are passed over.
+    async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let line = self.next().await;
+            if line["type"] == kind {
+                return line;
+            }
+        }
+    }
+
+    async fn status_with(&mut self, connected: bool) -> Value {
+        loop {
+            let line = self.next_of("Status").await;
+            if line["connected"] == connected {
+                return line;
+            }
+        }
+    }
+}
+
+async fn watch(rig: &Rig) -> Lines {
+    let response = rig.controller().await.get("/api/v1/planes/watch").await;
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    Lines { body: response.into_body(), buffer: Vec::new() }
+}
+
+#[tokio::test]
+async fn watchers_see_who_is_connected_as_it_happens() {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let mut lines = watch(&rig).await;
+    let hello = lines.next().await;
+    assert_eq!(hello["type"], "Hello");
+    assert_eq!(hello["instance"].as_str().unwrap().len(), 36);
+
+    let agent = rig.agent(&backend).await;
+    let refused = lines.next_of("Refused").await;
+    assert_eq!(refused["planeType"], "buildplane");
+    assert_eq!(refused["planeID"], "shared");
+    assert_eq!(refused["reason"], "NotRegistered");
+    assert!(refused["at"].as_str().unwrap().ends_with('Z'), "{refused}");
+
+    let ca = Rig::agent_ca(&backend).await;
+    rig.controller().await.register("team/default", &ca).await;
+    let registered = lines.next_of("Status").await;
+    assert_eq!(registered["connected"], false);
+    assert_eq!(registered["namespace"], "team");
+    assert_eq!(registered["name"], "default");
+
+    let connected = lines.status_with(true).await;
+    assert_eq!(connected["connectedAgents"], 1);
+    assert!(connected["lastSeen"].as_str().unwrap().ends_with('Z'), "{connected}");
+    let shown = &connected["agents"][0];
+    assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(shown["instance"].as_str().unwrap().len(), 36);
+    assert!(shown["certificateNotAfter"].as_str().unwrap().ends_with('Z'), "{shown}");
+
+    // A later watcher begins with what is known.
+    let mut later = watch(&rig).await;
+    assert_eq!(later.next().await["instance"], hello["instance"]);
+    assert_eq!(later.next().await["connectedAgents"], 1);
+
+    drop(agent);
+    let gone = lines.status_with(false).await;
+    assert_eq!(gone["connectedAgents"], 0);
+    assert!(gone["lastSeen"].is_string(), "{gone}");
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_reported_with_its_reason() {
+    let rig = Rig::start().await;
+    let (ours, theirs) = (Authority::generate("a", HOUR).unwrap(), Authority::generate("b", HOUR).unwrap());
+    rig.controller().await.register("team/default", ours.cert_pem()).await;
+    let mut lines = watch(&rig).await;
+    let leaf = ClientIdentity::new(&theirs.issue(LeafRequest::client("x", HOUR)).unwrap());
+    assert!(rig.dial(&leaf, "planeType=buildplane&planeID=shared", &[]).await.is_err());
+    let refused = lines.next_of("Refused").await;
+    assert_eq!(refused["reason"], "CertificateNotAccepted");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("the certificate is not signed by a trusted CA"), "{message}");
+}
+
+#[tokio::test]
+async fn the_agent_makes_its_secrets_and_keeps_them() {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let agent = rig.agent(&backend).await;
+    let ca = Rig::agent_ca(&backend).await;
+    let secret = backend.seen.secret("cluster-agent-tls").unwrap();
+    let chain = TrustAnchors::parse(&ca).unwrap();
+    let leaf = buildplane_tls::CertifiedKey::from_pem(
+        &secret_value(&secret, "tls.crt"),
+        &secret_value(&secret, "tls.key"),
+    );
+    let peer = PeerCertificates::new(vec![leaf.unwrap().cert_der().to_vec().into()]).unwrap();
+    assert!(verify_client(&chain, &peer, SystemTime::now()).is_ok());
+    assert_eq!(peer.uris(), ["openchoreo:plane:buildplane:shared"]);
+    assert_eq!(secret_value(&backend.seen.secret("cluster-agent-ca").unwrap(), "tls.crt"), ca);
+    let days = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap().as_secs() / 86_400;
+    assert!((88..=90).contains(&days(peer.not_after())), "leaf");
+    assert!((3600..=3660).contains(&days(chain.not_after())), "authority");
+    drop(agent);
+
+    // A second one, and several at once, use what is there.
+    rig.controller().await.register("team/default", &ca).await;
+    let _agents = (rig.agent(&backend).await, rig.agent(&backend).await, rig.agent(&backend).await);
+    rig.controller().await.until_agents("team/default", 3).await;
+    assert_eq!(backend.seen.secret("cluster-agent-tls").unwrap(), secret);
+}
+
+#[tokio::test]
+async fn agents_that_start_together_agree_on_one_authority() {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let _agents = tokio::join!(rig.agent(&backend), rig.agent(&backend), rig.agent(&backend));
+    let ca = Rig::agent_ca(&backend).await;
+    rig.controller().await.register("team/default", &ca).await;
+    rig.controller().await.until_agents("team/default", 3).await;
+    assert_eq!(secret_value(&backend.seen.secret("cluster-agent-ca").unwrap(), "tls.crt"), ca);
+}
+
+#[tokio::test]
+async fn an_agent_returns_after_the_gateway_restarts() {
+    let (mut rig, backend, _agent, mut controller) = Rig::connected().await;
+    let ca = Rig::agent_ca(&backend).await;
+    let mut lines = watch(&rig).await;
+    let before = lines.next().await["instance"].clone();
+    let path = format!("{TEAM_PROXY}/api/v1/namespaces/openchoreo-ci-team/pods?watch=true");
+    let mut stream = controller.get(&path).await.into_body();
+    assert!(chunk(&mut stream).await.is_some());
+
+    rig.stop_gateway().await;
+    assert!(ends(&mut stream).await);
+    eventually("the far end is let go", || backend.seen.n_watches() == 0).await;
+    while lines.body.frame().await.is_some_and(|frame| frame.is_ok()) {}
+
+    rig.start_gateway().await;
+    let mut lines = watch(&rig).await;
+    assert_ne!(lines.next().await["instance"], before, "a watcher sees that it must register anew");
+    let mut controller = rig.controller().await;
+    controller.register("team/default", &ca).await;
+    controller.until_connected("team/default").await;
+    assert_eq!(text(controller.get(&format!("{TEAM_PROXY}/version")).await).await, "found");
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_is_gone_at_once_and_a_second_takes_over() {
+    let (rig, backend, first, mut controller) = Rig::connected().await;
+    let _second = rig.agent(&backend).await;
+    controller.until_agents("team/default", 2).await;
+    drop(first);
+    // Requests go on without a failure while it leaves.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(600) {
+        let response = controller.get(&format!("{TEAM_PROXY}/version")).await;
+        assert_eq!(response.status(), 200, "{}", text(response).await);
+    }
+    controller.until_agents("team/default", 1).await;
+}
+
+#[tokio::test]
+async fn an_agent_believes_its_own_gateway_only() {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let other = Authority::generate("gateway", HOUR).unwrap();
+    let missing = std::env::temp_dir().join("buildplane-no-such-ca.crt");
+    let ours = || ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
+    for (name, server_ca, server_name) in [
+        ("another CA of the same name", ServerCa::Pem(other.cert_pem().to_owned()), None),
+        ("no CA at all", ServerCa::Pem(String::new()), None),
+        ("an unreadable CA", ServerCa::Pem("garbage".to_owned()), None),
+        ("a missing file", ServerCa::File(missing.clone()), None),
+        ("another server name", ours(), Some("elsewhere.test".to_owned())),
+    ] {
+        let health = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = health.local_addr().unwrap();
+        let agent = rig
+            .agent_configured(&backend, server_ca, |config| {
+                config.server_name = server_name;
+                config.health = Some(health);
+            })
+            .await;
+        let ca = Rig::agent_ca(&backend).await;
+        rig.controller().await.register("team/default", &ca).await;
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let metrics = plain(address, "/metrics").await;
+            assert!(!metrics.contains("outcome=\"connected\""), "{name}: {metrics}");
+            if metrics.contains("buildplane_agent_dials_total{outcome=\"failed\"} 3") {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{name}: {metrics}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(plain(address, "/readyz").await.starts_with("HTTP/1.1 503"), "{name}");
+        assert_eq!(rig.controller().await.n_agents("team/default").await, 0, "{name}");
+        drop(agent);
+    }
+}
+
+/// A request without TLS, as a kubelet's probe sends it.
+async fn plain(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

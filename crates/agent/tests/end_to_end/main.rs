@@ -1,0 +1,11 @@
+//! Gateway and agent over real sockets and real TLS, before a real HTTPS server that stands for the cluster's API.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod admission;
+mod backend;
+mod callers;
+mod lifecycle;
+mod requests;
+mod rig;
+mod streams;
