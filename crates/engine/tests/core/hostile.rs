@@ -37,35 +37,72 @@ fn container(fields: &Value) -> Value {
     with(&json!({"name": "main", "container": container}))
 }
 
+/// Each specification ends in an Error whose message contains the text.
+fn check(cases: &[(Value, &str)]) {
+    for (spec, expected) in cases {
+        let (phase, message) = end(spec);
+        assert_eq!(phase, "Error", "{spec}");
+        assert!(message.contains(expected), "{spec}\nsays {message}\nwanted {expected}");
+        assert!(message.len() < 500, "{} bytes: {message}", message.len());
+    }
+}
+
+fn whole(field: &str, value: &Value) -> Value {
+    let mut spec = json!({"entrypoint": "leaf", "templates": [leaf()]});
+    spec[field] = value.clone();
+    spec
+}
+
 #[test]
-fn what_cannot_run_ends_in_an_error_that_says_why() {
-    let cases = [
+fn workflows_that_cannot_run_say_why() {
+    check(&[
         (json!(null), "spec: is missing"),
         (json!([]), "spec"),
         (json!({}), "spec.entrypoint"),
         (json!({"entrypoint": 7}), "spec.entrypoint"),
         (json!({"entrypoint": "gone"}), "template \"gone\" not found in workflow: there are no templates"),
-        (json!({"entrypoint": "gone", "templates": [leaf()]}), "there is leaf"),
-        (json!({"entrypoint": "leaf", "templates": [leaf(), leaf()]}), "\"leaf\" is there twice"),
-        (
-            json!({"entrypoint": "leaf", "templates": [leaf()], "hostNetwork": true}),
-            "spec.hostNetwork is not supported",
-        ),
-        (
-            json!({"entrypoint": "leaf", "templates": [leaf()], "shutdown": "Now"}),
-            "spec.shutdown: \"Now\" is none of",
-        ),
+        (whole("entrypoint", &json!("gone")), "there is leaf"),
+        (whole("templates", &json!([leaf(), leaf()])), "\"leaf\" is there twice"),
+        (whole("hostNetwork", &json!(true)), "spec.hostNetwork is not supported"),
+        (whole("shutdown", &json!("Now")), "spec.shutdown: \"Now\" is none of"),
         (json!({"workflowTemplateRef": {"name": "gone"}}), "WorkflowTemplate \"gone\" not found"),
-        (with(&json!({"name": "main"})), "templates.main: has nothing to run"),
+        (whole("arguments", &json!({"parameters": [{"name": "p"}]})), "p: was not supplied"),
         (
-            with(&json!({"name": "main", "suspend": {}, "container": {"image": "i"}, "steps": []})),
-            "container and steps",
+            whole("arguments", &json!({"parameters": [{"name": "p", "value": "x".repeat(300_000)}]})),
+            "longer than 262144 bytes",
         ),
+        (
+            whole("arguments", &json!({"parameters": [{"name": "p", "value": "z", "enum": ["x", "y"]}]})),
+            "none of the allowed values (x, y)",
+        ),
+        (
+            with(
+                &json!({"name": "main", "inputs": {"parameters": [{"name": "p"}]}, "container": {"image": "i"}}),
+            ),
+            "needs the parameter \"p\"",
+        ),
+    ]);
+}
+
+#[test]
+fn templates_that_cannot_run_say_why() {
+    let suspended = json!({"name": "main", "suspend": {}, "container": {"image": "i"}, "steps": []});
+    let volumes = json!({"name": "main", "volumes": [{"name": "h", "hostPath": {"path": "/"}}], "container": {"image": "i"}});
+    let circle = json!({"name": "main", "dag": {"tasks": [
+        {"name": "a", "template": "leaf", "dependencies": ["b"]},
+        {"name": "b", "template": "leaf", "dependencies": ["a"]},
+    ]}});
+    check(&[
+        (with(&json!({"name": "main"})), "templates.main: has nothing to run"),
+        (with(&suspended), "templates.main.suspend is not supported"),
+        (with(&json!({"name": "main", "container": {"image": "i"}, "steps": []})), "container and steps"),
         (
             with(&json!({"name": "main", "resource": {"action": "create"}})),
             "templates.main.resource is not supported",
         ),
         (with(&json!({"name": "../main", "container": {}})), "spec.entrypoint"),
+        (with(&volumes), "volumes[0].hostPath is not supported"),
+        (with(&circle), "wait for each other (a, b)"),
         (container(&json!({"image": ""})), "templates.main.container.image: is missing"),
         (
             container(&json!({"args": ["{{inputs.parameters.x}}"]})),
@@ -79,72 +116,34 @@ fn what_cannot_run_ends_in_an_error_that_says_why() {
         (container(&json!({"args": [1]})), "templates[0].container.args[0]"),
         (container(&json!({"env": [{"name": "A", "value": 1}]})), "env[0].value: must be a string"),
         (container(&json!({"lifecycle": {"preStop": {}}})), "container.lifecycle is not supported"),
+        (
+            container(&json!({"volumeMounts": [{"name": "gone", "mountPath": "/x"}]})),
+            "there is no volume \"gone\"",
+        ),
+    ]);
+}
+
+#[test]
+fn steps_that_cannot_run_say_why() {
+    let result = json!({"parameters": [{"name": "p", "value": "{{steps.b.outputs.result}}"}]});
+    let gone = json!({"name": "gone", "template": "t", "clusterScope": true});
+    check(&[
         (steps(&json!({"name": "a"})), "neither template nor templateRef"),
         (steps(&json!({"name": "a", "template": "gone"})), "\"gone\" not found"),
-        (
-            steps(
-                &json!({"name": "a", "templateRef": {"name": "gone", "template": "t", "clusterScope": true}}),
-            ),
-            "ClusterWorkflowTemplate \"gone\" not found",
-        ),
+        (steps(&json!({"name": "a", "templateRef": gone})), "ClusterWorkflowTemplate \"gone\" not found"),
         (steps(&json!({"name": "a/b", "template": "leaf"})), "\"a/b\" is no name"),
         (steps(&json!({"name": "a", "template": "leaf", "when": "a = b"})), "condition `a = b` is not valid"),
         (
             steps(&json!({"name": "a", "template": "leaf", "hooks": {"exit": {"template": "leaf"}}})),
             "hooks is not supported",
         ),
-        (
-            steps(
-                &json!({"name": "a", "template": "leaf", "arguments": {"parameters": [{"name": "p", "value": "{{steps.b.outputs.result}}"}]}}),
-            ),
-            "only output parameters",
-        ),
+        (steps(&json!({"name": "a", "template": "leaf", "arguments": result})), "only output parameters"),
         (steps(&json!({"name": "a", "template": "leaf", "withItems": vec![0; 1001]})), "1001 members"),
-        (
-            with(
-                &json!({"name": "main", "dag": {"tasks": [{"name": "a", "template": "leaf", "dependencies": ["b"]}, {"name": "b", "template": "leaf", "dependencies": ["a"]}]}}),
-            ),
-            "wait for each other (a, b)",
-        ),
         (
             with(&json!({"name": "main", "steps": [[{"name": "again", "template": "main"}]]})),
             "more than 32 deep",
         ),
-        (
-            with(
-                &json!({"name": "main", "volumes": [{"name": "h", "hostPath": {"path": "/"}}], "container": {"image": "i"}}),
-            ),
-            "volumes[0].hostPath is not supported",
-        ),
-        (
-            container(&json!({"volumeMounts": [{"name": "gone", "mountPath": "/x"}]})),
-            "there is no volume \"gone\"",
-        ),
-        (
-            json!({"entrypoint": "leaf", "templates": [leaf()], "arguments": {"parameters": [{"name": "p"}]}}),
-            "p: was not supplied",
-        ),
-        (
-            json!({"entrypoint": "leaf", "templates": [leaf()], "arguments": {"parameters": [{"name": "p", "value": "x".repeat(300_000)}]}}),
-            "longer than 262144 bytes",
-        ),
-        (
-            json!({"entrypoint": "leaf", "templates": [leaf()], "arguments": {"parameters": [{"name": "p", "value": "z", "enum": ["x", "y"]}]}}),
-            "none of the allowed values (x, y)",
-        ),
-        (
-            with(
-                &json!({"name": "main", "inputs": {"parameters": [{"name": "p"}]}, "container": {"image": "i"}}),
-            ),
-            "needs the parameter \"p\"",
-        ),
-    ];
-    for (spec, expected) in cases {
-        let (phase, message) = end(&spec);
-        assert_eq!(phase, "Error", "{spec}");
-        assert!(message.contains(expected), "{spec}\nsays {message}\nwanted {expected}");
-        assert!(message.len() < 500, "{} bytes: {message}", message.len());
-    }
+    ]);
 }
 
 #[test]

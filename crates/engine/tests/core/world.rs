@@ -132,7 +132,17 @@ impl World {
                 Err(Died) => self.note("-- the engine dies and starts anew"),
             }
         }
-        panic!("the core never comes to rest:\n{}", self.log);
+        unreachable!("the core never comes to rest:\n{}", self.log);
+    }
+
+    fn observe(&self) -> Observed {
+        let workflow: Workflow =
+            serde_json::from_value(self.workflow.clone()).expect("metadata stays well formed");
+        let mut observed = Observed::new(Arc::new(workflow));
+        observed.refused = self.refused.clone();
+        observed.pods =
+            self.pods.iter().map(|(name, pod)| (name.clone(), Arc::new(PodView::read(pod)))).collect();
+        observed
     }
 
     /// One observation and what follows from it; whether anything did.
@@ -140,12 +150,7 @@ impl World {
         if self.deleted {
             return Ok(false);
         }
-        let workflow: Workflow =
-            serde_json::from_value(self.workflow.clone()).expect("metadata stays well formed");
-        let mut observed = Observed::new(Arc::new(workflow));
-        observed.refused = self.refused.clone();
-        observed.pods =
-            self.pods.iter().map(|(name, pod)| (name.clone(), Arc::new(PodView::read(pod)))).collect();
+        let mut observed = self.observe();
         let actions = loop {
             let outcome = step(&observed, &self.limits, self.now);
             assert_eq!(outcome, step(&observed, &self.limits, self.now), "the core is a function");
@@ -262,7 +267,8 @@ impl World {
         self.now = start().checked_add(event.at.seconds()).expect("scripts are short");
         let mut line = format!("+{}s", event.at);
         if let Some(display) = &event.pod {
-            let Some(name) = self.pod_name(display) else { panic!("no pod for {display}:\n{}", self.log) };
+            let found = self.pod_name(display);
+            let name = found.unwrap_or_else(|| unreachable!("no pod for {display}:\n{}", self.log));
             let what = if event.removed { "removed" } else { event.phase.as_deref().unwrap_or("unchanged") };
             write!(line, " {display} {what}").expect("writing to a string");
             if event.removed {

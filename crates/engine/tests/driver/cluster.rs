@@ -24,7 +24,7 @@ use crate::node::Node;
 
 pub(crate) const NAMESPACE: &str = "ci";
 /// How long anything may take. Nothing does; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Cluster {
     pub(crate) client: Client,

@@ -322,7 +322,9 @@ fn is_inert_source(field: &str, value: &Value) -> bool {
 }
 
 fn unsupported(path: &str, other: &BTreeMap<String, Value>, harmless: &[&str]) -> Result<(), Invalid> {
-    let found = other.iter().find(|(field, value)| !harmless.contains(&field.as_str()) && !is_inert(value));
+    // An empty `suspend` means to wait for somebody.
+    let says = |field: &str, value: &Value| !is_inert(value) || (field == "suspend" && value.is_object());
+    let found = other.iter().find(|(field, value)| !harmless.contains(&field.as_str()) && says(field, value));
     match found {
         Some((field, _)) => refuse(format!("{path}.{field}"), ELSEWHERE),
         None => Ok(()),
