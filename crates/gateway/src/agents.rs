@@ -19,7 +19,7 @@ use buildplane_tls::{PeerCertificates, PlaneSan};
 use buildplane_tunnel::wire::{AGENT_INSTANCE, AGENT_VERSION, CanonicalQuery};
 use buildplane_tunnel::{Accepted, GatewayEnd, Settings, Upgrade, UpgradeError};
 
-use crate::events::{Event, Refused, rfc3339};
+use crate::events::{Refused, rfc3339};
 use crate::internal::check_host;
 use crate::metrics::{Metrics, Reason};
 use crate::registry::{Link, NotAdmitted, PlaneKey, Registry};
@@ -98,13 +98,16 @@ impl Agents {
         };
         let hello = self.hello(request).map_err(refused)?;
         if let Err(refusal) = self.judge(&hello) {
-            self.registry.publish(&Event::Refused(Refused {
-                plane_type: hello.plane.plane_type.as_str(),
-                plane_id: hello.plane.id.as_str(),
-                reason: refusal.reason,
-                message: refusal.failure.message.clone(),
-                at: rfc3339(Timestamp::now()),
-            }));
+            // One that is asked to come again is not turned away.
+            if refusal.failure.code != StatusCode::SERVICE_UNAVAILABLE {
+                self.registry.publish_refusal(&Refused {
+                    plane_type: hello.plane.plane_type.as_str(),
+                    plane_id: hello.plane.id.as_str(),
+                    reason: refusal.reason,
+                    message: refusal.failure.message.clone(),
+                    at: rfc3339(Timestamp::now()),
+                });
+            }
             return Err(refused(refusal));
         }
         let upgrade = Upgrade::check(request).map_err(|error| {

@@ -14,7 +14,7 @@ use buildplane_api::names::{CrRef, PlaneId, PlaneType};
 pub(crate) enum Event<'a> {
     Hello { instance: &'a str },
     Status(Status),
-    Refused(Refused<'a>),
+    Refused(&'a Refused<'a>),
     Ping {},
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use buildplane_api::names::CrRef;
 use buildplane_tls::{PeerCertificates, TrustAnchors, verify_client};
 
-use crate::events::{Event, PlaneStatus};
+use crate::events::{Event, PlaneStatus, Refused};
 
 mod route;
 
@@ -20,6 +20,8 @@ pub(crate) use route::{Admission, Link, PlaneKey, Route};
 
 /// Events that a watcher may be behind before it is cut off and has to begin anew.
 const EVENTS: usize = 1024;
+/// Refusals that watchers are told of in one second.
+const REFUSALS_PER_SECOND: u32 = 20;
 
 /// Why a connection may speak for nobody.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,15 @@ pub(crate) struct Registry {
     routes: RwLock<HashMap<CrRef, Arc<Route>>>,
     events: broadcast::Sender<Bytes>,
     limits: Limits,
+    begun: Instant,
+    told: Mutex<Told>,
+}
+
+/// How many refusals were told in the second that goes on.
+#[derive(Debug, Default)]
+struct Told {
+    second: u64,
+    n_refusals: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +88,14 @@ struct Plane {
 impl Registry {
     pub(crate) fn new(limits: Limits) -> Self {
         let (events, _) = broadcast::channel(EVENTS);
-        Self { state: Mutex::default(), routes: RwLock::default(), events, limits }
+        Self {
+            state: Mutex::default(),
+            routes: RwLock::default(),
+            events,
+            limits,
+            begun: Instant::now(),
+            told: Mutex::default(),
+        }
     }
 
     /// Registers a custom resource or changes its CA: open connections are judged anew at once.
@@ -221,9 +239,18 @@ impl Registry {
         (now, changes)
     }
 
-    pub(crate) fn publish(&self, event: &Event<'_>) {
-        // An error means that nobody watches.
-        let _nobody_watches = self.events.send(event.line());
+    /// Tells watchers of an agent that was turned away. Anybody with a certificate of his own making can be turned away
+    /// as often as he likes, so only so many are told in a second.
+    pub(crate) fn publish_refusal(&self, refused: &Refused<'_>) {
+        let second = self.begun.elapsed().as_secs();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.second != second {
+            *told = Told { second, n_refusals: 0 };
+        }
+        if told.n_refusals < REFUSALS_PER_SECOND {
+            told.n_refusals += 1;
+            let _nobody_watches = self.events.send(Event::Refused(refused).line());
+        }
     }
 
     /// Upstream's view of one plane: all of it, or what one custom resource sees.

@@ -94,7 +94,12 @@ impl Gateway {
             parts.spawn(async move { part("health", served.await) });
         }
         // Room for handshakes beside the agents that are connected.
-        let limits = ServeLimits { connections: n_agents.saturating_add(1024), ..ServeLimits::default() };
+        let limits = ServeLimits {
+            connections: n_agents.saturating_add(1024),
+            // An agent asks once, at once.
+            header_read: Duration::from_secs(10),
+            ..ServeLimits::default()
+        };
         let served = serve(config.agents.listener, tls.agents, agents::router(agents), limits, stop.clone());
         parts.spawn(async move { part("agents", served.await) });
         let service = tower::service_fn(move |request| {

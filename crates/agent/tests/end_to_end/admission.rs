@@ -61,6 +61,9 @@ async fn certificates_and_claims_are_judged() {
     }
 }
 
+/// Query, headers, status.
+type Claim<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 #[tokio::test]
 async fn what_an_agent_says_of_itself_is_read_strictly() {
     let rig = Rig::start().await;
@@ -68,7 +71,7 @@ async fn what_an_agent_says_of_itself_is_read_strictly() {
     rig.controller().await.register("team/default", ca.cert_pem()).await;
     let identity = agent_leaf(&ca);
     let long = "x".repeat(65);
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[Claim] = &[
         (CLAIM, &[], 101),
         (CLAIM, &[("x-openchoreo-agent-instance", "a-1"), ("x-openchoreo-agent-version", "0.1.0")], 101),
         ("planeType=buildplane", &[], 400),

@@ -36,6 +36,17 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Puts a Secret there as somebody else would have.
+    pub(crate) fn seed_secret(&self, name: &str, labels: &Value, data: &[(&str, &str)]) {
+        use base64::Engine as _;
+        let encode = |text: &str| json!(base64::engine::general_purpose::STANDARD.encode(text));
+        let data: serde_json::Map<String, Value> =
+            data.iter().map(|(key, value)| ((*key).to_owned(), encode(value))).collect();
+        let metadata = json!({ "name": name, "resourceVersion": "1", "labels": labels });
+        let secret = json!({ "kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data });
+        self.secrets.lock().unwrap().insert(name.to_owned(), secret);
+    }
+
     pub(crate) fn secret(&self, name: &str) -> Option<Value> {
         self.secrets.lock().unwrap().get(name).cloned()
     }
@@ -195,13 +206,11 @@ async fn create_secret(
 }
 
 async fn get_secret(State(seen): State<Arc<Seen>>, Path(name): Path<String>) -> (StatusCode, Json<Value>) {
-    match seen.secret(&name) {
-        Some(secret) => (StatusCode::OK, Json(secret)),
-        None => {
-            let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404 });
-            (StatusCode::NOT_FOUND, Json(status))
-        }
+    if let Some(secret) = seen.secret(&name) {
+        return (StatusCode::OK, Json(secret));
     }
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404 });
+    (StatusCode::NOT_FOUND, Json(status))
 }
 
 async fn put_secret(

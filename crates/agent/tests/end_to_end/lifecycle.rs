@@ -8,7 +8,10 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use buildplane_agent::ServerCa;
-use buildplane_tls::{Authority, ClientIdentity, LeafRequest, PeerCertificates, TrustAnchors, verify_client};
+use buildplane_tls::{
+    Authority, CertifiedKey, ClientIdentity, LeafRequest, PeerCertificates, PlaneSan, TrustAnchors,
+    verify_client,
+};
 
 use crate::backend::Backend;
 use crate::rig::{HOUR, Rig, TEAM_PROXY, chunk, ends, eventually, secret_value, text};
@@ -121,10 +124,7 @@ async fn the_agent_makes_its_secrets_and_keeps_them() {
     let ca = Rig::agent_ca(&backend).await;
     let secret = backend.seen.secret("cluster-agent-tls").unwrap();
     let chain = TrustAnchors::parse(&ca).unwrap();
-    let leaf = buildplane_tls::CertifiedKey::from_pem(
-        &secret_value(&secret, "tls.crt"),
-        &secret_value(&secret, "tls.key"),
-    );
+    let leaf = CertifiedKey::from_pem(&secret_value(&secret, "tls.crt"), &secret_value(&secret, "tls.key"));
     let peer = PeerCertificates::new(vec![leaf.unwrap().cert_der().to_vec().into()]).unwrap();
     assert!(verify_client(&chain, &peer, SystemTime::now()).is_ok());
     assert_eq!(peer.uris(), ["openchoreo:plane:buildplane:shared"]);
@@ -150,6 +150,77 @@ async fn agents_that_start_together_agree_on_one_authority() {
     rig.controller().await.register("team/default", &ca).await;
     rig.controller().await.until_agents("team/default", 3).await;
     assert_eq!(secret_value(&backend.seen.secret("cluster-agent-ca").unwrap(), "tls.crt"), ca);
+}
+
+/// The leaf that the Secret holds after an agent found `leaf` there, beside its authority.
+async fn leaf_after_start(authority: &Authority, leaf: &CertifiedKey, ours: bool) -> CertifiedKey {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let label = if ours {
+        serde_json::json!({ "app.kubernetes.io/managed-by": "buildplane-agent" })
+    } else {
+        Value::Null
+    };
+    let ca = [("tls.crt", authority.cert_pem()), ("tls.key", authority.key_pem())];
+    backend.seen.seed_secret("cluster-agent-ca", &label, &ca);
+    let tls = [("ca.crt", authority.cert_pem()), ("tls.crt", leaf.cert_pem()), ("tls.key", leaf.key_pem())];
+    backend.seen.seed_secret("cluster-agent-tls", &label, &tls);
+    rig.controller().await.register("team/default", authority.cert_pem()).await;
+    let _agent = rig.agent(&backend).await;
+    rig.controller().await.until_connected("team/default").await;
+    let secret = backend.seen.secret("cluster-agent-tls").unwrap();
+    assert_eq!(
+        secret_value(&secret, "ca.crt"),
+        authority.cert_pem(),
+        "the authority never changes by itself"
+    );
+    CertifiedKey::from_pem(&secret_value(&secret, "tls.crt"), &secret_value(&secret, "tls.key")).unwrap()
+}
+
+#[tokio::test]
+async fn a_leaf_is_renewed_in_place_when_it_is_due() {
+    let authority = Authority::generate("ca", HOUR * 10_000).unwrap();
+    let plane = |id: &str| PlaneSan { plane_type: "buildplane".into(), plane_id: id.into() };
+    let issue = |id: &str, lifetime| authority.issue(LeafRequest::plane(&plane(id), lifetime)).unwrap();
+    // Certificates begin five minutes before they are made: of seven minutes, more than two thirds are over.
+    let due = issue("shared", Duration::from_mins(2));
+    let fresh = issue("shared", HOUR);
+    let anothers = issue("other", HOUR);
+    let server = authority.issue(LeafRequest::server(&["x"], &[], HOUR)).unwrap();
+    let foreign =
+        Authority::generate("x", HOUR).unwrap().issue(LeafRequest::plane(&plane("shared"), HOUR)).unwrap();
+    for (name, leaf, kept) in [
+        ("fresh", &fresh, true),
+        ("due", &due, false),
+        ("another plane's", &anothers, false),
+        ("a server's", &server, false),
+        ("another authority's", &foreign, false),
+    ] {
+        let after = leaf_after_start(&authority, leaf, true).await;
+        assert_eq!(after.cert_der() == leaf.cert_der(), kept, "{name}");
+    }
+    // One that somebody else issues is used as it is.
+    let after = leaf_after_start(&authority, &due, false).await;
+    assert_eq!(after.cert_der(), due.cert_der());
+}
+
+#[tokio::test]
+async fn an_authority_that_cannot_be_read_is_never_overwritten() {
+    let rig = Rig::start().await;
+    let backend = Backend::start().await;
+    let label = serde_json::json!({ "app.kubernetes.io/managed-by": "buildplane-agent" });
+    backend.seen.seed_secret("cluster-agent-ca", &label, &[("tls.crt", "garbage"), ("tls.key", "garbage")]);
+    let before = backend.seen.secret("cluster-agent-ca");
+    let health = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = health.local_addr().unwrap();
+    let server_ca = ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
+    let _agent = rig.agent_configured(&backend, server_ca, |config| config.health = Some(health)).await;
+    // Long enough for several attempts.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(backend.seen.secret("cluster-agent-ca"), before);
+    assert_eq!(backend.seen.secret("cluster-agent-tls"), None);
+    assert!(plain(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+    assert!(plain(address, "/healthz").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

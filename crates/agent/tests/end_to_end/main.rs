@@ -1,6 +1,6 @@
 //! Gateway and agent over real sockets and real TLS, before a real HTTPS server that stands for the cluster's API.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod admission;
 mod backend;

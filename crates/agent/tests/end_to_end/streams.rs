@@ -34,7 +34,7 @@ async fn a_watch_streams_and_its_end_arrives_at_the_far_end() {
 
 #[tokio::test]
 async fn the_kubernetes_client_lists_and_watches_through_the_tunnel() {
-    let (rig, _backend, _agent, _controller) = Rig::connected().await;
+    let (rig, backend, _agent, _controller) = Rig::connected().await;
     let groups = vec!["users".to_owned()];
     let user =
         rig.callers_ca.issue(LeafRequest { organizations: groups, ..LeafRequest::client("alice", HOUR) });
@@ -43,11 +43,14 @@ async fn the_kubernetes_client_lists_and_watches_through_the_tunnel() {
 
     let pods: Api<Pod> = Api::namespaced(client.clone(), "openchoreo-ci-team");
     assert!(pods.list(&ListParams::default()).await.unwrap().items.is_empty());
-    let mut events = std::pin::pin!(pods.watch(&WatchParams::default(), "1").await.unwrap());
+    let mut events = Box::pin(pods.watch(&WatchParams::default(), "1").await.unwrap());
     for n in 0..3 {
         let Some(Ok(WatchEvent::Added(pod))) = events.next().await else { panic!("an event comes") };
         assert_eq!(pod.metadata.name, Some(format!("p{n}")));
     }
+    // This client speaks HTTP/1.1: its end is a closed connection, and arrives all the same.
+    drop(events);
+    eventually("the API hears that nobody watches", || backend.seen.n_watches() == 0).await;
 
     // A refusal is an API error like any other, and names the rule.
     let refused = Api::<Pod>::namespaced(client, "kube-system").get("x").await.unwrap_err();
