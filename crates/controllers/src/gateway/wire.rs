@@ -63,7 +63,7 @@ pub(crate) struct Agent {
     #[serde(default)]
     pub(crate) version: String,
     #[serde(default)]
-    pub(crate) certificate_not_after: Option<Timestamp>,
+    pub(crate) certificate_not_after: String,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq)]

@@ -1,0 +1,201 @@
+//! A gateway as small as can be: it keeps registrations, says who is connected, and passes requests to one plane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// `<planeType>/<planeID>/<namespace|_cluster>/<name>`.
+type Key = String;
+
+#[derive(Clone)]
+pub(crate) struct FakeGateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<Known>,
+    lines: broadcast::Sender<String>,
+    /// The plane's API.
+    plane: Router,
+    restart: Mutex<CancellationToken>,
+}
+
+#[derive(Default)]
+struct Known {
+    instance: u32,
+    registered: BTreeMap<Key, String>,
+    connected: BTreeSet<Key>,
+    n_proxied: usize,
+}
+
+impl FakeGateway {
+    pub(crate) fn new(plane: Router) -> Self {
+        let shared = Shared {
+            state: Mutex::default(),
+            lines: broadcast::channel(1024).0,
+            plane,
+            restart: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.shared.state.lock().expect("not poisoned"))
+    }
+
+    /// The CA that is registered for a plane object.
+    pub(crate) fn registered(&self, key: &str) -> Option<String> {
+        self.state(|state| state.registered.get(key).cloned())
+    }
+
+    pub(crate) fn n_proxied(&self) -> usize {
+        self.state(|state| state.n_proxied)
+    }
+
+    /// An agent connects for a plane object.
+    pub(crate) fn connect(&self, key: &str) {
+        self.state(|state| state.connected.insert(key.to_owned()));
+        self.tell(key);
+    }
+
+    /// The agent leaves.
+    pub(crate) fn disconnect(&self, key: &str) {
+        self.state(|state| state.connected.remove(key));
+        self.tell(key);
+    }
+
+    /// An agent of a plane is turned away.
+    pub(crate) fn refuse(&self, plane_id: &str, message: &str) {
+        let line = json!({"type": "Refused", "planeType": "buildplane", "planeID": plane_id, "reason": "UnknownCA",
+            "message": message, "at": "2026-01-01T00:00:00Z"});
+        let _nobody = self.shared.lines.send(line.to_string());
+    }
+
+    /// Forgets everything and drops every stream, as a new process would.
+    pub(crate) fn restart(&self) {
+        self.state(|state| {
+            state.instance += 1;
+            state.registered.clear();
+        });
+        let mut restart = self.shared.restart.lock().expect("not poisoned");
+        std::mem::take(&mut *restart).cancel();
+    }
+
+    fn line(&self, key: &str) -> String {
+        let connected =
+            self.state(|state| state.connected.contains(key) && state.registered.contains_key(key));
+        let mut parts = key.split('/');
+        let mut next = || parts.next().unwrap_or_default().to_owned();
+        let (plane_type, plane_id, namespace, name) = (next(), next(), next(), next());
+        let mut line = json!({"type": "Status", "planeType": plane_type, "planeID": plane_id, "name": name,
+            "connected": connected, "connectedAgents": u8::from(connected), "lastSeen": "2026-01-01T00:00:00Z",
+            "agents": []});
+        if namespace != "_cluster" {
+            line["namespace"] = namespace.into();
+        }
+        line.to_string()
+    }
+
+    fn tell(&self, key: &str) {
+        let _nobody = self.shared.lines.send(self.line(key));
+    }
+
+    /// Serves until `shutdown`; gives the address.
+    pub(crate) async fn serve(&self, shutdown: CancellationToken) -> String {
+        let router = Router::new()
+            .route("/api/v1/planes/watch", get(watch))
+            .route("/api/v1/planes/{kind}/{id}/{namespace}/{name}", put(register).delete(remove))
+            .route("/api/proxy/{kind}/{id}/{namespace}/{name}/k8s/{*path}", any(proxy))
+            .with_state(self.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let serving = axum::serve(listener, router);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                _ = serving => {}
+            }
+        });
+        format!("http://{address}")
+    }
+}
+
+async fn watch(State(gateway): State<FakeGateway>) -> Response {
+    let restart = gateway.shared.restart.lock().expect("not poisoned").clone();
+    let lines = gateway.shared.lines.subscribe();
+    let (instance, keys) =
+        gateway.state(|state| (state.instance, state.registered.keys().cloned().collect::<Vec<_>>()));
+    let mut first = vec![json!({"type": "Hello", "instance": instance.to_string()}).to_string()];
+    first.extend(keys.iter().map(|key| gateway.line(key)));
+    let first = futures::stream::iter(first);
+    let further = futures::stream::unfold((lines, restart), |(mut lines, restart)| async move {
+        tokio::select! {
+            () = restart.cancelled() => None,
+            line = lines.recv() => line.ok().map(|line| (line, (lines, restart))),
+        }
+    });
+    let stream = futures::StreamExt::chain(first, further);
+    let bytes = futures::StreamExt::map(stream, |line| Ok::<_, std::io::Error>(Bytes::from(line + "\n")));
+    Response::new(Body::from_stream(bytes))
+}
+
+type Segments = Path<(String, String, String, String)>;
+
+async fn register(
+    State(gateway): State<FakeGateway>,
+    Path((kind, id, namespace, name)): Segments,
+    Json(body): Json<Value>,
+) -> Json<Value> {
+    let key = format!("{kind}/{id}/{namespace}/{name}");
+    let pem = body["clientCA"].as_str().unwrap_or_default().to_owned();
+    gateway.state(|state| state.registered.insert(key.clone(), pem));
+    gateway.tell(&key);
+    Json(json!({}))
+}
+
+async fn remove(
+    State(gateway): State<FakeGateway>,
+    Path((kind, id, namespace, name)): Segments,
+) -> Json<Value> {
+    gateway.state(|state| state.registered.remove(&format!("{kind}/{id}/{namespace}/{name}")));
+    Json(json!({}))
+}
+
+async fn proxy(
+    State(gateway): State<FakeGateway>,
+    Path((kind, id, namespace, name, path)): Path<(String, String, String, String, String)>,
+    mut request: Request,
+) -> Response {
+    let key = format!("{kind}/{id}/{namespace}/{name}");
+    let (registered, connected) = gateway.state(|state| {
+        state.n_proxied += 1;
+        (state.registered.contains_key(&key), state.connected.contains(&key))
+    });
+    if !registered {
+        return refusal(StatusCode::NOT_FOUND, "no such plane object");
+    }
+    if !connected {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "no agent is connected");
+    }
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    *request.uri_mut() = format!("/{path}{query}").parse().expect("a path");
+    gateway.shared.plane.clone().oneshot(request).await.into_response()
+}
+
+fn refusal(code: StatusCode, message: &str) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message,
+        "reason": "", "code": code.as_u16()});
+    (code, Json(status)).into_response()
+}
