@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why a platform could not start, or stopped.
+#[expect(missing_docs, reason = "the texts say what each field means")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A path in the data directory cannot be made or used.
@@ -33,6 +34,9 @@ pub enum Error {
     /// Certificates could not be made or read.
     #[error("cannot prepare the certificates of {what}")]
     Pki { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A part could not be made.
+    #[error("cannot prepare {part}")]
+    Part { part: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// An object that the platform needs could not be written.
     #[error("cannot write {object} to the {api} API")]
     Seed { object: String, api: &'static str, source: Box<dyn std::error::Error + Send + Sync> },

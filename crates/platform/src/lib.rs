@@ -24,6 +24,7 @@ mod git;
 mod kubeconfig;
 mod layout;
 mod lock;
+mod parts;
 mod pki;
 mod ports;
 mod registry;
@@ -31,6 +32,7 @@ mod secret_sync;
 mod seed;
 mod start;
 pub mod state;
+mod step_files;
 mod tasks;
 
 pub use credentials::GitCredentials;

@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use buildplane_tls::{
-    Alpn, AnchorStore, Authority, CertifiedKey, ClientAuth, LeafRequest, ServerIdentity, TrustAnchors,
-};
+use buildplane_tls::{Alpn, Authority, CertifiedKey, ClientAuth, LeafRequest, ServerIdentity, TrustAnchors};
 use kube::config::AuthInfo;
 
 use crate::layout::write_private;
@@ -92,16 +90,6 @@ impl Trust {
     pub(crate) fn server(&self, names: &[&str]) -> Result<CertifiedKey, Error> {
         let names: Vec<&str> = std::iter::once("localhost").chain(names.iter().copied()).collect();
         self.issue(LeafRequest::server(&names, &[LOOPBACK], LEAF_LIFETIME))
-    }
-
-    /// The TLS side of a listener whose clients hold certificates of `clients`.
-    pub(crate) fn listener(
-        &self,
-        names: &[&str],
-        clients: &Self,
-    ) -> Result<Arc<rustls::ServerConfig>, Error> {
-        let anchors = AnchorStore::new(clients.anchors()?);
-        self.server_config(names, ClientAuth::Anchored(anchors), &[Alpn::H2, Alpn::Http1])
     }
 
     /// The TLS side of a listener.

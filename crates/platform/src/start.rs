@@ -1,8 +1,297 @@
 //! The order in which a platform comes up.
+//!
+//! ```text
+//!  lock ▶ listeners ▶ identities ▶ APIs ▶ kinds and objects ▶ gateway, services ▶ agent, node, engine, controllers
+//!                                                                 ▶ own plane registered ▶ its status Ready ▶ up
+//! ```
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use buildplane_api::ClusterBuildPlane;
+use buildplane_tls::{Alpn, ClientAuth};
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api as KubeApi;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::apis::{Api, NodeLogs};
+use crate::credentials::{Credentials, GitCredentials};
+use crate::kubeconfig::{self, User};
+use crate::lock::Lock;
+use crate::pki::Pki;
+use crate::ports::Listeners;
+use crate::registry::{Certificate, Registry};
+use crate::seed::{self, Target};
+use crate::tasks::Tasks;
+use crate::{Endpoints, Error, Layout, Ports, git, parts, secret_sync, state, step_files};
+
+/// How long each of the waits of a start may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a platform is started with.
-pub struct Options;
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where everything listens.
+    pub ports: Ports,
+}
+
+/// How far a start has come, for people who wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Both Kubernetes APIs answer.
+    ApisReady,
+    /// Gateway, registry and git server answer.
+    ServicesReady,
+    /// The machine lacks something that steps need; the platform runs, but no step will.
+    StepsImpossible {
+        /// What is missing and how to get it, a line each.
+        missing: Vec<String>,
+    },
+    /// The platform's own plane is registered; its agent is awaited.
+    PlaneRegistered,
+}
+
 /// A running platform.
-pub struct Platform;
-/// How far a start has come.
-pub enum Progress {}
+pub struct Platform {
+    layout: Layout,
+    endpoints: Endpoints,
+    ready_after: Duration,
+    tasks: Tasks,
+    _lock: Lock,
+}
+
+impl Platform {
+    /// Starts every part and returns when all of them are ready: both APIs, gateway, registry, git, node and engine
+    /// answer, and the platform's own plane is connected and Ready.
+    ///
+    /// # Errors
+    /// Names the part that failed and why; what had been started by then is stopped.
+    pub async fn start(options: Options, progress: impl Fn(Progress)) -> Result<Self, Error> {
+        let began = Instant::now();
+        let layout = Layout::new(options.data_dir);
+        layout.create()?;
+        let lock = Lock::take(&layout)?;
+        state::clear(&layout);
+        let mut tasks = Tasks::new(CancellationToken::new());
+        match bring_up(&layout, &options.ports, &mut tasks, &progress).await {
+            Ok(endpoints) => {
+                let ready_after = began.elapsed();
+                let running = state::Running {
+                    pid: std::process::id(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    started_at: Timestamp::now(),
+                    ready_after_ms: u64::try_from(ready_after.as_millis()).unwrap_or(u64::MAX),
+                    endpoints: endpoints.clone(),
+                };
+                state::write(&layout, &running)?;
+                Ok(Self { layout, endpoints, ready_after, tasks, _lock: lock })
+            }
+            Err(error) => {
+                tasks.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where the parts answer.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The kubeconfig with the contexts `control-plane`, `build-plane` and `via-gateway`.
+    pub fn kubeconfig_path(&self) -> PathBuf {
+        self.layout.kubeconfig()
+    }
+
+    /// How long the start took.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// Runs until told to stop, or until a part fails; then stops every part.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            error = self.tasks.failed() => Err(error),
+        };
+        self.tasks.stop().await;
+        state::clear(&self.layout);
+        ended
+    }
+}
+
+async fn bring_up(
+    layout: &Layout,
+    ports: &Ports,
+    tasks: &mut Tasks,
+    progress: &impl Fn(Progress),
+) -> Result<Endpoints, Error> {
+    let listeners = Listeners::bind(ports)?;
+    let endpoints = listeners.endpoints.clone();
+    let pki = Pki::ensure(layout)?;
+    let credentials = Credentials::ensure(layout)?;
+    let control_plane = Api::new("control plane API", &pki.control_plane, endpoints.control_plane);
+    let build_plane = Api::new("build plane API", &pki.build_plane, endpoints.build_plane);
+
+    let registry_certificate = pki.services.server(&[step_files::REGISTRY_NAME])?;
+    let certificate =
+        Certificate { chain: registry_certificate.cert_pem(), key: registry_certificate.key_pem() };
+    let registry =
+        Registry::start(layout, listeners.registry, endpoints.registry, certificate, &credentials.registry);
+
+    let shared = step_files::write(layout, &pki.services.ca(), endpoints.registry)?;
+    let node = parts::node(layout, build_plane.client("buildplane:node", &[])?, shared)?;
+    control_plane.serve(&layout.control_plane(), listeners.control_plane, None, tasks).await?;
+    let logs = Arc::new(NodeLogs(node.logs()));
+    build_plane.serve(&layout.build_plane(), listeners.build_plane, Some(logs), tasks).await?;
+    write_client_files(layout, &endpoints, &pki, &credentials)?;
+
+    let on_control_plane =
+        Target { api: "control plane", client: control_plane.client("buildplane:up", &["system:masters"])? };
+    let on_build_plane =
+        Target { api: "build plane", client: build_plane.client("buildplane:up", &["system:masters"])? };
+    let gateway_ca = pki.gateway.ca();
+    let (registry, missing, ..) = tokio::try_join!(
+        registry,
+        async { Ok(node.missing().await) },
+        seed::control_plane(&on_control_plane, &gateway_ca),
+        async {
+            seed::build_plane(&on_build_plane, &gateway_ca).await?;
+            seed::stored_secrets(&on_build_plane, &endpoints, &credentials.registry, &credentials.git_reader)
+                .await
+        },
+    )?;
+    progress(Progress::ApisReady);
+    keep_registry(registry, tasks);
+
+    let git_tls = pki.services.server_config(&[], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
+    let git = git::router(layout.git(), &credentials);
+    parts::serve("git", listeners.git, git_tls, git, tasks)?;
+    parts::gateway(&pki, (listeners.agents, listeners.gateway, listeners.health), tasks)?;
+    progress(Progress::ServicesReady);
+
+    if missing.is_empty() {
+        tasks.run("node", node.run(tasks.token()));
+    } else {
+        let missing = missing.iter().map(ToString::to_string).collect();
+        progress(Progress::StepsImpossible { missing });
+    }
+    parts::engine(build_plane.client("buildplane:engine", &[])?, tasks);
+    let secrets = build_plane.client("buildplane:secret-sync", &[])?;
+    tasks.run("secret sync", secret_sync::run(secrets, tasks.token()));
+    parts::controllers(&pki, control_plane.client("buildplane:controllers", &[])?, &endpoints, tasks)?;
+    parts::agent(build_plane.config("buildplane:agent", &[])?, &endpoints, &gateway_ca, tasks)?;
+
+    let registered = async {
+        let ca = agent_ca(&on_build_plane).await?;
+        seed::default_plane(&on_control_plane, &ca).await?;
+        progress(Progress::PlaneRegistered);
+        plane_ready(&on_control_plane).await
+    };
+    tokio::select! {
+        done = registered => done?,
+        error = tasks.failed() => return Err(error),
+    }
+    Ok(endpoints)
+}
+
+fn write_client_files(
+    layout: &Layout,
+    endpoints: &Endpoints,
+    pki: &Pki,
+    credentials: &Credentials,
+) -> Result<(), Error> {
+    const ADMINISTRATOR: (&str, &[&str]) = ("buildplane:administrator", &["system:masters"]);
+    let (name, groups) = ADMINISTRATOR;
+    let on_control_plane = pki.control_plane.client(name, groups)?;
+    let on_build_plane = pki.build_plane.client(name, groups)?;
+    kubeconfig::write(
+        layout,
+        &kubeconfig::Contents {
+            endpoints,
+            control_plane_ca: &pki.control_plane.ca(),
+            build_plane_ca: &pki.build_plane.ca(),
+            control_plane_user: User {
+                certificate: on_control_plane.cert_pem(),
+                key: on_control_plane.key_pem(),
+            },
+            build_plane_user: User { certificate: on_build_plane.cert_pem(), key: on_build_plane.key_pem() },
+        },
+    )?;
+    GitCredentials::write(layout, endpoints, &credentials.git_writer, &pki.services.ca())
+}
+
+fn keep_registry(mut registry: Registry, tasks: &mut Tasks) {
+    let shutdown = tasks.token();
+    tasks.run("registry", async move {
+        tokio::select! {
+            ended = registry.ended() => ended.map(|_| ()),
+            () = shutdown.cancelled() => Ok(()),
+        }
+    });
+}
+
+/// The CA that the agent makes for itself on its first start.
+async fn agent_ca(target: &Target) -> Result<String, Error> {
+    const NAMESPACE: &str = "openchoreo-build-plane";
+    let secrets: KubeApi<Secret> = KubeApi::namespaced(target.client.clone(), NAMESPACE);
+    awaited(secrets, "cluster-agent-tls", "the agent's certificate", |secret| {
+        let ca = secret.data.as_ref()?.get("ca.crt")?;
+        String::from_utf8(ca.0.clone()).ok()
+    })
+    .await
+}
+
+async fn plane_ready(target: &Target) -> Result<(), Error> {
+    let planes: KubeApi<ClusterBuildPlane> = KubeApi::all(target.client.clone());
+    awaited(planes, "default", "the platform's own build plane", |plane| {
+        let status = plane.status.as_ref()?;
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+        (ready.status == "True").then_some(())
+    })
+    .await
+}
+
+/// Watches one object until it shows what is wanted.
+async fn awaited<K, T>(
+    api: KubeApi<K>,
+    name: &str,
+    part: &'static str,
+    wanted: impl Fn(&K) -> Option<T>,
+) -> Result<T, Error>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut last = "it does not exist".to_owned();
+    let found = async {
+        let mut seen = std::pin::pin!(watcher(api, only).default_backoff().applied_objects());
+        loop {
+            match seen.try_next().await {
+                Ok(Some(object)) => match wanted(&object) {
+                    Some(found) => break found,
+                    None => last = format!("{object:?}"),
+                },
+                Ok(None) => std::future::pending().await,
+                Err(error) => last = error.to_string(),
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(found) => Ok(found),
+        Err(_) => Err(Error::NotReady { part, seconds: PATIENCE.as_secs(), last }),
+    }
+}

@@ -1,6 +1,6 @@
 //! The platform's long-running parts: each is owned, and none ends unnoticed.
 
-use std::fmt::Display;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Tasks {
     pub(crate) fn run<F, E>(&mut self, part: &'static str, work: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display + Send + 'static,
+        E: StdError + Send + 'static,
     {
         let shutdown = self.shutdown.clone();
         self.running.spawn(async move {
@@ -39,8 +39,7 @@ impl Tasks {
             if shutdown.is_cancelled() {
                 return Ok(());
             }
-            let reason =
-                ended.err().map_or_else(|| "it gave no reason".to_owned(), |error| error.to_string());
+            let reason = ended.err().map_or_else(|| "it gave no reason".to_owned(), |error| chain(&error));
             Err(Error::PartEnded { part, reason })
         });
     }
@@ -68,4 +67,14 @@ impl Tasks {
             self.running.shutdown().await;
         }
     }
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
