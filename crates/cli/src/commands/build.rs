@@ -21,7 +21,7 @@ use crate::output::terminal::{Color, Paint};
 use crate::parameters::Assignment;
 use crate::runs;
 use crate::signals::Interrupts;
-use source::Source;
+pub(crate) use source::Source;
 
 /// Build a directory or a git repository into an image
 ///
@@ -65,10 +65,11 @@ pub(crate) struct BuildArgs {
 
 pub(crate) async fn run(args: BuildArgs) -> Result<ExitStatus> {
     let mut interrupts = Interrupts::listen()?;
+    let source = Source::parse(&args)?;
     let connection = Connection::open(&args.connection).await?;
     // Until the run exists there is nothing to cancel: what was begun is dropped, with its temporary files.
     let started = tokio::select! {
-        started = start(&connection, &args) => started?,
+        started = start(&connection, &source, &args) => started?,
         () = interrupts.next() => return Ok(ExitStatus::Interrupted),
     };
     if args.detach {
@@ -84,8 +85,7 @@ pub(crate) async fn run(args: BuildArgs) -> Result<ExitStatus> {
 }
 
 /// Starts the build's run and returns its name.
-pub(crate) async fn start(connection: &Connection, args: &BuildArgs) -> Result<String> {
-    let source = Source::parse(args)?;
+pub(crate) async fn start(connection: &Connection, source: &Source, args: &BuildArgs) -> Result<String> {
     // Asked first: nothing is pushed for a build that cannot start.
     let workflow = find_workflow(connection, &args.workflow).await?;
     let fetched = source.prepare(connection, args).await?;

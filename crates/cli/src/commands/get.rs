@@ -68,7 +68,6 @@ impl Selection {
 }
 
 pub(crate) async fn run(args: GetArgs) -> Result<ExitStatus> {
-    let connection = Connection::open(&args.connection).await?;
     let (resource, mut names) = (args.resource.as_str(), args.names.clone());
     let resource = match resource.split_once('/') {
         Some((resource, name)) => {
@@ -84,6 +83,7 @@ pub(crate) async fn run(args: GetArgs) -> Result<ExitStatus> {
     if args.watch && names.len() > 1 {
         return Err(Failure::new("only one resource can be watched by name").exit(ExitStatus::Usage));
     }
+    let connection = Connection::open(&args.connection).await?;
     let namespaced = kind.scope == Scope::Namespaced && !args.all_namespaces;
     let namespace = namespaced.then(|| connection.namespace.clone());
     let selection = Selection { kind, names, namespace, selector: args.selector.clone() };

@@ -9,6 +9,7 @@ use clap::Parser as _;
 use super::{COMPONENT, Demo, PROJECT};
 use crate::args::{Arguments, Command};
 use crate::commands;
+use crate::commands::build::Source;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
 use crate::follow::{self, Ending, OnInterrupt, View, ViewOptions, failure_reason};
@@ -34,7 +35,7 @@ pub(super) async fn run(demo: &mut Demo) -> Result<WorkflowRun> {
     let Command::Build(args) = Arguments::parse_from(words).command else {
         return Err(Failure::new("the demo's own command line is not understood"));
     };
-    let name = commands::build::start(&demo.connection, &args).await?;
+    let name = commands::build::start(&demo.connection, &Source::parse(&args)?, &args).await?;
     let mut view = View::new(ViewOptions::default());
     // The demo's own interrupt ends everything; here it would only be heard twice.
     let mut interrupts = Interrupts::listen()?;

@@ -21,7 +21,7 @@ const SECRET_REFERENCE: &str = "buildplane-git";
 
 /// What the user named.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Url(GitUrl),
     Directory(PathBuf),
 }
@@ -40,7 +40,7 @@ pub(super) struct Fetched {
 }
 
 impl Source {
-    pub(super) fn parse(args: &BuildArgs) -> Result<Self> {
+    pub(crate) fn parse(args: &BuildArgs) -> Result<Self> {
         if GitUrl::looks_like_one(&args.source) {
             return GitUrl::parse(&args.source).map(Self::Url);
         }

@@ -1,0 +1,58 @@
+//! `buildplane agent`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use buildplane_agent::{Agent, Config, GatewayUrl, ServerCa};
+use buildplane_api::meta::BUILD_PLANE_NAMESPACE;
+use buildplane_api::{PlaneId, PlaneType};
+use tokio_util::sync::CancellationToken;
+
+use super::{ApiArgs, bind, until_told};
+use crate::exit::ExitStatus;
+use crate::failure::{Explain as _, Result};
+
+/// Run the cluster agent: it dials the gateway and carries out what its own policy allows
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgentArgs {
+    /// Gateway for agents: wss://host:port/ws
+    #[arg(long, value_name = "URL")]
+    gateway: GatewayUrl,
+    /// CA of the gateway's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    server_ca: PathBuf,
+    /// Name in the gateway's certificate, where it is not the host of its address
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// Type of the plane
+    #[arg(long, value_name = "TYPE", default_value = "buildplane")]
+    plane_type: PlaneType,
+    /// Id of the plane
+    #[arg(long, value_name = "ID", default_value = "default", value_parser = PlaneId::parse)]
+    plane_id: PlaneId,
+    /// Namespace of the agent's own Secrets
+    #[arg(long, value_name = "NAMESPACE", default_value = BUILD_PLANE_NAMESPACE)]
+    namespace: String,
+    /// Health and metrics, without TLS
+    #[arg(long, value_name = "ADDRESS")]
+    health_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+pub(super) async fn run(args: AgentArgs) -> Result<ExitStatus> {
+    let mut config = Config::new(
+        args.gateway,
+        ServerCa::File(args.server_ca),
+        (args.plane_type, args.plane_id),
+        args.api.config().await?,
+    );
+    config.server_name = args.server_name;
+    config.namespace = args.namespace;
+    if let Some(address) = args.health_listen {
+        config.health = Some(bind(address, "health and metrics").await?);
+    }
+    let agent = Agent::new(config).context("cannot prepare the agent")?;
+    let stop = CancellationToken::new();
+    until_told(stop.clone(), agent.run(stop)).await
+}

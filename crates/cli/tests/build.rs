@@ -1,0 +1,205 @@
+//! `build`: the main job, on a running platform, with real sandboxes, a real registry and a real git server.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use buildplane_testing::{Finished, LocalPlatform, Running, Tools, eventually};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_buildplane");
+const PATIENCE: Duration = Duration::from_mins(2);
+
+struct Workshop {
+    platform: LocalPlatform,
+    source: TempDir,
+}
+
+impl Workshop {
+    /// A platform with the base image, and a directory with a Dockerfile.
+    fn open(dockerfile: &str) -> Self {
+        let platform = LocalPlatform::builder(BINARY).start();
+        platform.run(&["base-image"]).ok();
+        let source = tempfile::Builder::new().prefix("app-").tempdir().expect("a temporary directory");
+        fs::create_dir(source.path().join("greeter")).expect("a directory");
+        let workshop = Self { platform, source };
+        workshop.write("Dockerfile", dockerfile);
+        workshop
+    }
+
+    fn path(&self) -> String {
+        self.source.path().join("greeter").display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(Path::new(&self.path()).join(name), text).expect("a file");
+    }
+
+    fn build(&self, arguments: &[&str]) -> Finished {
+        let path = self.path();
+        let arguments = [&["build", &path], arguments].concat();
+        self.platform.run(&arguments)
+    }
+}
+
+const GOOD: &str = "\
+FROM registry.buildplane.local/library/busybox:latest
+COPY hello.txt /hello.txt
+RUN busybox sh -c 'echo built-by-run > /built.txt; echo a-line-of-the-build'
+";
+
+#[test]
+fn a_directory_becomes_an_image() {
+    let workshop = Workshop::open(GOOD);
+    workshop.write("hello.txt", "hello");
+    let built = workshop.build(&[]);
+    let said = built.clone().ok();
+    let image = said
+        .lines()
+        .find_map(|line| line.strip_prefix("image "))
+        .unwrap_or_else(|| panic!("no image: {said}"));
+    let (name, digest) = image.split_once('@').expect("a digest");
+    assert!(name.contains("default-default-greeter:v1-"), "{image}");
+    assert!(digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64), "{image}");
+    for task in ["checkout-source", "build-image", "publish-image", "generate-workload-cr"] {
+        assert!(said.contains(&format!("✔ {task}")), "{task}: {said}");
+    }
+    assert!(said.contains("build-image | a-line-of-the-build"), "logs are shown: {said}");
+    assert!(!said.contains('\u{1b}'), "no escapes in a pipe: {said:?}");
+    let announced = said.find("✔ build-image").expect("announced");
+    assert!(
+        said.find("a-line-of-the-build").is_some_and(|line| line < announced),
+        "logs come before the end"
+    );
+
+    // The run can be looked at afterwards.
+    let run = said.lines().find_map(|line| line.strip_prefix("run ")).and_then(|rest| rest.split(' ').next());
+    let run = run.expect("the run's name");
+    let logs = workshop.platform.run(&["logs", run, "--task", "build-image"]).ok();
+    assert!(logs.lines().any(|line| line == "a-line-of-the-build"), "{logs}");
+    let described = workshop.platform.run(&["describe", run]).ok();
+    assert!(described.contains("Phase:       Succeeded") && described.contains(image), "{described}");
+    let listed = workshop.platform.run(&["get"]).ok();
+    assert!(listed.starts_with("NAME ") && listed.contains(run) && listed.contains("Succeeded"), "{listed}");
+    let names = workshop.platform.run(&["get", "wfr", "-o", "name"]).ok();
+    assert_eq!(names.trim(), format!("workflowrun.openchoreo.dev/{run}"));
+
+    // kubectl sees the same, and the Workload that came out of it.
+    let kubectl = workshop.platform.kubectl(&Tools::newest(), "control-plane");
+    assert_eq!(kubectl.value(&format!("workflowrun {run}"), ".status.phase"), "Succeeded");
+    assert_eq!(kubectl.value("workload greeter-workload", ".spec.container.image"), image);
+
+    // The same tree again is the same snapshot, hence the same tag.
+    let again = workshop.build(&[]).ok();
+    assert!(again.contains(&format!("image {name}@")), "{again}");
+    // No credential anywhere in what the run is made of.
+    let credentials =
+        fs::read_to_string(workshop.platform.data_dir().join("git-credentials.json")).expect("readable");
+    let credentials: serde_json::Value = serde_json::from_str(&credentials).expect("JSON");
+    let password = credentials["password"].as_str().expect("a password");
+    let stored = kubectl.ok(&format!("get workflowrun {run} -o yaml"))
+        + &kubectl.with_context("build-plane").ok("get workflows.argoproj.io,pods -A -o yaml");
+    assert!(!stored.contains(password) && !said.contains(password));
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn a_failing_dockerfile_says_why() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\nRUN busybox sh -c 'echo the-cause >&2; exit 42'\n",
+    );
+    let built = workshop.build(&[]);
+    assert_eq!(built.code, Some(1), "{built}");
+    assert!(built.stdout.contains("build-image | ") && built.stdout.contains("the-cause"), "{built}");
+    assert!(built.stdout.contains("✘ build-image"), "{built}");
+    let last = built.stdout.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("failed: build-image") && last.to_lowercase().contains("error"),
+        "one line says why: {last}"
+    );
+    assert!(!built.stdout.contains("\nimage "), "{built}");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn what_cannot_be_built_is_refused_before_anything_starts() {
+    let workshop = Workshop::open(GOOD);
+    let path = workshop.path();
+    let hostile = "https://user:secret@example.com/x";
+    for (arguments, code, text) in [
+        (vec!["build", path.as_str(), "-f", "Dockerfile.missing"], 4, "there is no Dockerfile.missing in"),
+        (vec!["build", path.as_str(), "-f", "../Dockerfile"], 2, "outside of what is built"),
+        (
+            vec!["build", path.as_str(), "--workflow", "nonesuch"],
+            4,
+            "there is no workflow nonesuch in namespace default",
+        ),
+        (
+            vec!["build", path.as_str(), "-n", "nowhere"],
+            4,
+            "there is no workflow docker in namespace nowhere",
+        ),
+        (vec!["build", path.as_str(), "-p", "docker.fielPath=x"], 2, "has no parameter docker.fielPath"),
+        (vec!["build", "/does/not/exist"], 4, "neither a directory nor a git URL"),
+        (vec!["build", "https://"], 2, "it names no host"),
+        (vec!["build", hostile], 2, "contains a credential"),
+        (vec!["build", path.as_str(), "--branch", "x"], 2, "go with a git URL"),
+        (vec!["run", "docker", "-p", "repository.url"], 2, "expected NAME=VALUE"),
+        (vec!["logs", "nonesuch"], 4, "there is no run nonesuch"),
+    ] {
+        let refused = workshop.platform.run(&arguments);
+        assert_eq!(refused.code, Some(code), "{refused}");
+        assert!(refused.stderr.contains(text), "{text}: {refused}");
+        assert!(!refused.stderr.contains("secret@"), "{refused}");
+    }
+    assert_eq!(workshop.platform.run(&["get", "-o", "name"]).ok(), "");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn a_repository_that_does_not_answer_fails_promptly() {
+    let workshop = Workshop::open(GOOD);
+    let built = workshop.platform.run(&["build", "https://127.0.0.1:1/nothing/here.git"]);
+    assert_eq!(built.code, Some(1), "{built}");
+    let last = built.stdout.lines().last().unwrap_or_default();
+    assert!(last.contains("checkout-source") && last.contains("127.0.0.1"), "{last}\n{built}");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn ctrl_c_cancels_the_run() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\nRUN busybox sh -c 'echo has-begun; busybox sleep 600'\n",
+    );
+    let path = workshop.path();
+    let build = Running::start(workshop.platform.command(&["build", &path]));
+    eventually("the build runs", PATIENCE, || build.stdout().contains("build-image | has-begun"));
+    build.signal("INT");
+    let ended = build.wait(PATIENCE);
+    assert_eq!(ended.code, Some(130), "{ended}");
+    let listed = workshop.platform.run(&["get"]).ok();
+    assert!(listed.contains("Canceled"), "{listed}");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn logs_can_be_followed_and_runs_retried() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\n\
+         RUN busybox sh -c 'for i in 1 2 3 4 5; do echo line-$i; busybox sleep 0.2; done'\n",
+    );
+    let path = workshop.path();
+    let started = workshop.platform.run(&["build", &path, "--detach"]).ok();
+    let run =
+        started.lines().find_map(|line| line.strip_prefix("run ")).and_then(|rest| rest.split(' ').next());
+    let run = run.expect("the run's name").to_owned();
+    let followed = workshop.platform.run(&["logs", "-f", &run, "--task", "build-image"]).ok();
+    let lines: Vec<&str> = followed.lines().filter(|line| line.starts_with("line-")).collect();
+    assert_eq!(lines, ["line-1", "line-2", "line-3", "line-4", "line-5"], "{followed}");
+    let retried = workshop.platform.run(&["retry", &run, "-f"]);
+    assert!(retried.success() && retried.stdout.contains(&format!("in place of {run}")), "{retried}");
+    assert_eq!(workshop.platform.run(&["get", "-o", "name"]).ok().lines().count(), 2);
+    let canceled = workshop.platform.run(&["cancel", &run]).ok();
+    assert!(canceled.contains("has already ended: Succeeded"), "{canceled}");
+    assert!(workshop.platform.stop().success());
+}

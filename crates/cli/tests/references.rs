@@ -1,0 +1,390 @@
+//! Every step of the two API references, with the real kubectl of both ends of the supported range, against a running
+//! platform; and the conditions that each of `examples/planes` ends with.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use buildplane_testing::{Kubectl, LocalPlatform, Manifest, Tools, eventually_ok, finish};
+use buildplane_tls::Authority;
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_buildplane");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A platform with the namespaces of the examples, and kubectl on its control plane.
+struct Walk {
+    platform: LocalPlatform,
+    kubectl: Kubectl,
+    tools: Tools,
+}
+
+impl Walk {
+    fn start(tools: &Tools) -> Self {
+        let platform = LocalPlatform::builder(BINARY).start();
+        let kubectl = platform.kubectl(tools, "control-plane");
+        for namespace in ["my-org", "org1", "org2", "openchoreo-system"] {
+            kubectl.ok(&format!("create namespace {namespace}"));
+        }
+        Self { platform, kubectl, tools: tools.clone() }
+    }
+
+    /// Runs the reference's own shell lines.
+    #[track_caller]
+    fn shell(&self, script: &str) -> String {
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", script]);
+        let bin = self.tools.kubectl.parent().expect("a directory");
+        let path = std::env::var("PATH").expect("a PATH");
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        command
+            .env("KUBECONFIG", self.platform.kubeconfig())
+            .env("HOME", self.platform.data_dir().with_file_name("home"));
+        finish(command, "", Duration::from_mins(1)).ok()
+    }
+
+    /// The agent's CA, extracted as the reference does.
+    #[track_caller]
+    fn agent_ca(&self) -> String {
+        self.shell(
+            r"kubectl --context build-plane get secret cluster-agent-tls \
+                -n openchoreo-build-plane \
+                -o jsonpath='{.data.ca\.crt}' | base64 -d",
+        )
+    }
+
+    #[track_caller]
+    fn apply_example(&self, file: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/planes").join(file);
+        self.kubectl.ok(&format!("apply -f {}", path.display()));
+    }
+
+    /// Waits until an object's conditions are these; `""` stands for a condition that is not there.
+    #[track_caller]
+    fn expect(&self, object: &str, conditions: &[(&str, &str)]) {
+        eventually_ok(&format!("{object} has {conditions:?}"), PATIENCE, || {
+            let wanted: Vec<_> = conditions.iter().map(|&(type_, value)| (type_, value.to_owned())).collect();
+            let found: Vec<_> =
+                conditions.iter().map(|&(type_, _)| (type_, self.kubectl.condition(object, type_))).collect();
+            if found == wanted { Ok(()) } else { Err(found) }
+        });
+    }
+
+    #[track_caller]
+    fn secret(&self, namespace: &str, name: &str, ca: &str) {
+        let manifest = Manifest::new("v1", "Secret", name)
+            .namespace(namespace)
+            .set("/stringData", json!({"ca.crt": ca}));
+        self.kubectl.apply(&manifest.to_string());
+    }
+}
+
+const CONNECTED: [(&str, &str); 3] = [
+    ("ClientCAValid", "True/CertificatesValid"),
+    ("AgentConnected", "True/AgentConnected"),
+    ("Ready", "True/Ready"),
+];
+
+fn options_of_the_reference(tools: &Tools) {
+    let walk = Walk::start(tools);
+    let ca = walk.agent_ca();
+    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----\n"), "{ca}");
+
+    // Option 1: inline value.
+    walk.shell(
+        r#"BP_CA_CERT=$(kubectl --context build-plane get secret cluster-agent-tls \
+  -n openchoreo-build-plane \
+  -o jsonpath='{.data.ca\.crt}' | base64 -d)
+kubectl --context control-plane apply -f - <<EOF
+apiVersion: openchoreo.dev/v1alpha1
+kind: BuildPlane
+metadata:
+  name: my-buildplane
+  namespace: my-org
+spec:
+  planeID: "default"
+  clusterAgent:
+    clientCA:
+      value: |
+$(echo "$BP_CA_CERT" | sed 's/^/        /')
+EOF"#,
+    );
+    let plane = "buildplane my-buildplane -n my-org";
+    walk.kubectl.ok("wait --for=condition=Ready buildplane/my-buildplane -n my-org --timeout=20s");
+    walk.expect(plane, &CONNECTED);
+    for (path, value) in [
+        (".status.agentConnection.connected", "true"),
+        (".status.agentConnection.connectedAgents", "1"),
+        (".status.planeID", "default"),
+        (".status.observedGeneration", "1"),
+    ] {
+        assert_eq!(walk.kubectl.value(plane, path), value, "{path}");
+    }
+    for path in ["lastConnectedTime", "lastHeartbeatTime"] {
+        let time = walk.kubectl.value(plane, &format!(".status.agentConnection.{path}"));
+        assert!(time.ends_with('Z'), "{path}: {time:?}");
+    }
+
+    // Option 2: secret reference, for the same plane.
+    walk.shell(
+        r#"CA_FILE=$(mktemp)
+trap 'rm -f "$CA_FILE"' EXIT
+kubectl --context build-plane get secret cluster-agent-tls \
+  -n openchoreo-build-plane \
+  -o jsonpath='{.data.ca\.crt}' | base64 -d > "$CA_FILE"
+kubectl --context control-plane create secret generic buildplane-agent-ca \
+  --from-file=ca.crt="$CA_FILE" \
+  -n my-org
+kubectl --context control-plane apply -f - <<EOF
+apiVersion: openchoreo.dev/v1alpha1
+kind: BuildPlane
+metadata:
+  name: my-buildplane
+  namespace: my-org
+spec:
+  planeID: "default"
+  clusterAgent:
+    clientCA:
+      secretRef:
+        name: buildplane-agent-ca
+        namespace: my-org
+        key: ca.crt
+EOF"#,
+    );
+    assert_eq!(
+        walk.kubectl.value(plane, ".spec.clusterAgent.clientCA.value"),
+        "",
+        "apply removes what is gone"
+    );
+    eventually_ok("the new generation is observed", PATIENCE, || {
+        let observed = walk.kubectl.value(plane, ".status.observedGeneration");
+        if observed == "2" { Ok(()) } else { Err(observed) }
+    });
+    walk.expect(plane, &CONNECTED);
+
+    // The same for a cluster-scoped plane, without a plane id: its name stands in.
+    walk.secret("openchoreo-system", "buildplane-agent-ca", &ca);
+    let reference = json!({"name": "buildplane-agent-ca", "namespace": "openchoreo-system", "key": "ca.crt"});
+    let manifest = Manifest::new("openchoreo.dev/v1alpha1", "ClusterBuildPlane", "nameless")
+        .set("/spec/clusterAgent/clientCA/secretRef", reference);
+    walk.kubectl.apply(&manifest.to_string());
+    walk.expect(
+        "clusterbuildplane nameless",
+        &[("ClientCAValid", "True/CertificatesValid"), ("AgentConnected", "False/NoAgentConnected")],
+    );
+    assert_eq!(walk.kubectl.value("clusterbuildplane nameless", ".status.planeID"), "nameless");
+    walk.kubectl.apply(&manifest.set("/spec/planeID", json!("default")).to_string());
+    walk.expect("clusterbuildplane nameless", &CONNECTED);
+
+    // A plane that is deleted is gone: nothing holds it back.
+    walk.kubectl.ok("delete buildplane my-buildplane -n my-org --timeout=20s");
+    walk.kubectl.ok("delete clusterbuildplane nameless --timeout=20s");
+    assert!(walk.platform.stop().success());
+}
+
+#[test]
+fn options_of_the_reference_with_the_oldest_kubectl() {
+    let [oldest, _] = Tools::all();
+    options_of_the_reference(&oldest);
+}
+
+#[test]
+fn options_of_the_reference_with_the_newest_kubectl() {
+    options_of_the_reference(&Tools::newest());
+}
+
+/// What each example ends with: while what it refers to is missing, and once it is there. No agent connects for the
+/// plane ids of the examples, so none becomes Ready.
+#[test]
+fn every_example_ends_with_the_conditions_of_the_table() {
+    let walk = Walk::start(&Tools::newest());
+    for file in [
+        "production-buildplane.yaml",
+        "secure-buildplane.yaml",
+        "monitored-buildplane.yaml",
+        "multi-tenant-buildplanes.yaml",
+        "shared-buildplane.yaml",
+        "secure-clusterbuildplane.yaml",
+        "monitored-clusterbuildplane.yaml",
+    ] {
+        walk.apply_example(file);
+    }
+    let objects = [
+        "buildplane production-buildplane -n my-org",
+        "buildplane secure-buildplane -n my-org",
+        "buildplane monitored-buildplane -n my-org",
+        "buildplane org1-buildplane -n org1",
+        "buildplane org2-buildplane -n org2",
+        "clusterbuildplane shared-buildplane",
+        "clusterbuildplane secure-buildplane",
+        "clusterbuildplane monitored-buildplane",
+    ];
+    let [_, _, monitored, .., monitored_cluster] = objects;
+    for object in objects {
+        let (ca, resolved) = match object {
+            _ if object == monitored => ("False/InvalidCertificate", "False/ObservabilityPlaneNotFound"),
+            _ if object == monitored_cluster => ("False/SecretNotFound", "False/ObservabilityPlaneNotFound"),
+            _ => ("False/SecretNotFound", "True/NotConfigured"),
+        };
+        walk.expect(
+            object,
+            &[
+                ("ClientCAValid", ca),
+                ("AgentConnected", "False/NoAgentConnected"),
+                ("ObservabilityPlaneResolved", resolved),
+            ],
+        );
+        assert!(walk.kubectl.condition(object, "Ready").starts_with("False/"), "{object}");
+        let store = walk.kubectl.condition(object, "SecretStoreReady");
+        let names_store = !object.contains("production") && !object.contains(" shared");
+        assert_eq!(store, if names_store { "Unknown/PlaneUnreachable" } else { "" }, "{object}");
+    }
+
+    let ca = walk.agent_ca();
+    for (namespace, name) in [
+        ("my-org", "buildplane-agent-ca"),
+        ("openchoreo-system", "buildplane-agent-ca"),
+        ("openchoreo-system", "agent-ca-cert"),
+        ("org1", "shared-cluster-ca"),
+        ("org2", "shared-cluster-ca"),
+    ] {
+        walk.secret(namespace, name, &ca);
+    }
+    let observability = |kind: &str| {
+        Manifest::new("openchoreo.dev/v1alpha1", kind, "production-observability")
+            .set("/spec/clusterAgent/clientCA/value", json!(ca))
+            .set("/spec/observerURL", json!("https://observer.example"))
+    };
+    walk.kubectl.apply(&observability("ObservabilityPlane").namespace("my-org").to_string());
+    walk.kubectl.apply(&observability("ClusterObservabilityPlane").to_string());
+    for object in objects {
+        let ca = if object == monitored { "False/InvalidCertificate" } else { "True/CertificatesValid" };
+        let resolved = if object.contains("monitored") { "True/Resolved" } else { "True/NotConfigured" };
+        walk.expect(
+            object,
+            &[
+                ("ClientCAValid", ca),
+                ("AgentConnected", "False/NoAgentConnected"),
+                ("ObservabilityPlaneResolved", resolved),
+            ],
+        );
+    }
+    assert!(walk.platform.stop().success());
+}
+
+/// Two organizations share one cluster. Each is verified against its own CA alone.
+#[test]
+fn tenants_of_one_plane_stay_apart() {
+    let walk = Walk::start(&Tools::newest());
+    let ca = walk.agent_ca();
+    let stranger = Authority::generate("a stranger", Duration::from_hours(24)).expect("a CA");
+    walk.secret("org1", "shared-cluster-ca", &ca);
+    walk.secret("org2", "shared-cluster-ca", stranger.cert_pem());
+    for organization in ["org1", "org2"] {
+        let plane = Manifest::build_plane(organization, &format!("{organization}-buildplane"))
+            .set("/spec/planeID", json!("default"))
+            .set("/spec/clusterAgent/clientCA/secretRef/name", json!("shared-cluster-ca"));
+        walk.kubectl.apply(&plane.to_string());
+    }
+    walk.expect("buildplane org1-buildplane -n org1", &CONNECTED);
+    let refused = "buildplane org2-buildplane -n org2";
+    walk.expect(refused, &[("ClientCAValid", "True/CertificatesValid"), ("Ready", "False/AgentRefused")]);
+    assert_eq!(walk.kubectl.value(refused, ".status.agentConnection.connected"), "false");
+
+    // The right CA, then a bundle of both, and the second tenant is connected; the first never noticed.
+    walk.secret("org2", "shared-cluster-ca", &format!("{}{ca}", stranger.cert_pem()));
+    walk.expect(refused, &CONNECTED);
+    walk.expect("buildplane org1-buildplane -n org1", &CONNECTED);
+    // Deleting one does not touch the other.
+    walk.kubectl.ok("delete buildplane org1-buildplane -n org1 --timeout=20s");
+    walk.expect(refused, &CONNECTED);
+    assert!(walk.platform.stop().success());
+}
+
+/// What the references forbid is refused when it is written, with the field's name.
+#[test]
+fn what_the_references_forbid_is_refused() {
+    let walk = Walk::start(&Tools::newest());
+    let plane = Manifest::build_plane("my-org", "refused");
+    let cluster = Manifest::cluster_build_plane("refused", "x");
+    let long = "a".repeat(64);
+    for (manifest, field) in [
+        (plane.clone().set("/spec/planeID", json!("Upper")), "spec.planeID"),
+        (plane.clone().set("/spec/planeID", json!(long)), "spec.planeID"),
+        (plane.clone().set("/spec/planeID", json!("a/b")), "spec.planeID"),
+        (plane.clone().set("/spec/clusterAgent", json!(null)), "clusterAgent"),
+        (plane.clone().set("/spec/clusterAgent/clientCA", json!({})), "clientCA"),
+        (plane.clone().set("/spec/clusterAgent/clientCA/secretRef/key", json!(null)), "key"),
+        (plane.clone().set("/spec/planeId", json!("typo")), "planeId"),
+        (
+            cluster
+                .clone()
+                .set("/spec/observabilityPlaneRef", json!({"kind": "ObservabilityPlane", "name": "x"})),
+            "observabilityPlaneRef",
+        ),
+    ] {
+        let refused = walk.kubectl.run_with(&["apply", "-f", "-"], &manifest.to_string()).failed();
+        assert!(refused.contains(field), "{field}: {refused}");
+    }
+    // A cluster-scoped plane has no namespace to look for a Secret in.
+    let nowhere = json!({"secretRef": {"name": "buildplane-agent-ca", "key": "ca.crt"}});
+    let applied = walk
+        .kubectl
+        .run_with(&["apply", "-f", "-"], &cluster.set("/spec/clusterAgent/clientCA", nowhere).to_string());
+    if applied.success() {
+        walk.expect("clusterbuildplane refused", &[("ClientCAValid", "False/SecretNamespaceMissing")]);
+    } else {
+        assert!(applied.stderr.contains("namespace"), "{applied}");
+    }
+    assert!(walk.platform.stop().success());
+}
+
+/// The habits of kubectl users.
+#[test]
+fn planes_look_well_in_kubectl() {
+    for tools in Tools::all() {
+        let walk = Walk::start(&tools);
+        let kubectl = &walk.kubectl;
+        walk.secret("my-org", "buildplane-agent-ca", &walk.agent_ca());
+        walk.apply_example("production-buildplane.yaml");
+        walk.expect("buildplane production-buildplane -n my-org", &[("Ready", "False/NoAgentConnected")]);
+        let table = kubectl.ok("get bp -n my-org");
+        let header: Vec<&str> =
+            table.lines().next().expect("a header").split("  ").filter(|cell| !cell.is_empty()).collect();
+        let header: Vec<&str> = header.iter().map(|cell| cell.trim()).collect();
+        assert_eq!(header, ["NAME", "PLANE ID", "READY", "AGENTS", "AGE"], "{table}");
+        assert!(table.contains("production-buildplane") && table.contains("prod-builder"), "{table}");
+        for list in ["get cbp", "get cbps", "get clusterbuildplanes.openchoreo.dev default -o name"] {
+            assert!(kubectl.ok(list).contains("default"), "{list}");
+        }
+        let described = kubectl.ok("describe buildplane production-buildplane -n my-org");
+        assert!(
+            described.contains("Production builds") && described.contains("NoAgentConnected"),
+            "{described}"
+        );
+        let explained = kubectl.ok("explain buildplane.spec.clusterAgent.clientCA");
+        assert!(explained.contains("secretRef") && explained.contains("CA certificates"), "{explained}");
+
+        // From client-side to server-side apply and a patch, without a conflict with oneself.
+        let manifest = Manifest::build_plane("my-org", "moved").set("/spec/planeID", json!("moved"));
+        kubectl.apply(&manifest.to_string());
+        let moved = kubectl.run_with(&["apply", "--server-side", "-f", "-"], &manifest.to_string());
+        assert!(moved.success(), "{moved}");
+        kubectl.ok("label buildplane moved -n my-org team=builds");
+        kubectl
+            .run(&[
+                "patch",
+                "buildplane",
+                "moved",
+                "-n",
+                "my-org",
+                "--type=merge",
+                "-p",
+                r#"{"spec":{"planeID":"other"}}"#,
+            ])
+            .ok();
+        assert_eq!(kubectl.value("buildplane moved -n my-org", ".spec.planeID"), "other");
+        assert_eq!(kubectl.ok("get bp -A -l team=builds -o name").trim(), "buildplane.openchoreo.dev/moved");
+        assert!(walk.platform.stop().success());
+    }
+}
