@@ -100,7 +100,8 @@ fn within_scope(applied: &Value, scope: Scope) -> Value {
 }
 
 fn track_untracked(base: &Value, writer: &Writer<'_>, root: Node<'_>, managers: &mut Managers) {
-    let mut fields = typed::field_set(Some(root), base);
+    // As if somebody had created the object as it is just now.
+    let mut fields = typed::compare(Some(root), &Value::Object(Map::new()), base).added;
     entries::strip_system_fields(&mut fields);
     if fields.is_empty() {
         return;
@@ -241,6 +242,9 @@ fn last_applied_fields(live: &Value, root: Node<'_>) -> FieldSet {
     let Some(last) = last_applied(live).and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
         return FieldSet::default();
     };
+    if typed::merge(Some(root), &Value::Object(Map::new()), &last).is_err() {
+        return FieldSet::default();
+    }
     let mut fields = typed::field_set(Some(root), &last);
     let comparison = typed::compare(Some(root), &last, live);
     for different in [comparison.modified, comparison.added, comparison.removed] {

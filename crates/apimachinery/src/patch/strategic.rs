@@ -94,9 +94,7 @@ fn merge_member(
 fn without_directives(value: &Value) -> Option<Value> {
     match value {
         Value::Null => None,
-        Value::Object(members) if members.get(DIRECTIVE).is_some_and(|directive| directive == "delete") => {
-            None
-        }
+        Value::Object(members) if members.contains_key(DIRECTIVE) => None,
         Value::Object(members) => {
             let kept = members.iter().filter(|(name, _)| !is_directive(name));
             let kept = kept.filter_map(|(name, value)| Some((name.clone(), without_directives(value)?)));

@@ -208,6 +208,11 @@ impl<'a> Node<'a> {
         self.data.nullable || self.is_untyped()
     }
 
+    /// Whether the schema says `nullable`.
+    pub(crate) fn is_explicitly_nullable(self) -> bool {
+        self.data.nullable
+    }
+
     pub(super) fn defaulted_properties(self) -> impl Iterator<Item = (&'a str, Self)> {
         self.data.defaulted.iter().filter_map(move |name| Some((name.as_str(), self.property(name)?)))
     }

@@ -5,19 +5,18 @@ use serde_json::{Map, Value};
 use super::{Form, Place, form, item_element, items, member};
 use crate::managed::element::PathElement;
 use crate::managed::set::FieldSet;
+use crate::schema::Node;
 
-/// The document without the members of the set and what is below them; a map or list that becomes empty by it goes
-/// too. Atomic lists and maps go as a whole or not at all.
-pub(in crate::managed) fn remove(place: Place<'_>, document: &Value, fields: &FieldSet) -> Value {
-    without(place, document, fields).unwrap_or_else(|| Value::Object(Map::new()))
-}
-
-fn without(place: Place<'_>, value: &Value, fields: &FieldSet) -> Option<Value> {
+/// The document without the members of the set and what is below them. A map or list that becomes empty by it stays,
+/// empty (null where that is allowed). Atomic lists and maps go as a whole or not at all.
+pub(in crate::managed) fn remove(place: Place<'_>, value: &Value, fields: &FieldSet) -> Value {
     if fields.is_empty() {
-        return Some(value.clone());
+        return value.clone();
     }
+    let emptied =
+        |empty: Value| if place.is_some_and(Node::is_explicitly_nullable) { Value::Null } else { empty };
     match form(place, value) {
-        Form::Null | Form::Leaf => Some(value.clone()),
+        Form::Null | Form::Leaf => value.clone(),
         Form::Map(members) => {
             let mut kept = Map::new();
             for (name, value) in members {
@@ -26,13 +25,14 @@ fn without(place: Place<'_>, value: &Value, fields: &FieldSet) -> Option<Value> 
                 let value = match fields.entry(&element) {
                     None => Some(value.clone()),
                     Some(entry) if entry.is_member => None,
-                    Some(entry) => without(child, value, &entry.below),
+                    Some(entry) => Some(remove(child, value, &entry.below)),
                 };
                 if let Some(value) = value {
                     kept.insert(name.clone(), value);
                 }
             }
-            (!kept.is_empty()).then_some(Value::Object(kept))
+            let is_emptied = kept.is_empty() && !members.is_empty();
+            if is_emptied { emptied(Value::Object(kept)) } else { Value::Object(kept) }
         }
         Form::List(list) => {
             let mut kept = Vec::with_capacity(list.len());
@@ -41,10 +41,11 @@ fn without(place: Place<'_>, value: &Value, fields: &FieldSet) -> Option<Value> 
                 match entry {
                     None => kept.push(value.clone()),
                     Some(entry) if entry.is_member => {}
-                    Some(entry) => kept.extend(without(items(place), value, &entry.below)),
+                    Some(entry) => kept.push(remove(items(place), value, &entry.below)),
                 }
             }
-            (!kept.is_empty()).then_some(Value::Array(kept))
+            let is_emptied = kept.is_empty() && !list.is_empty();
+            if is_emptied { emptied(Value::Array(kept)) } else { Value::Array(kept) }
         }
     }
 }

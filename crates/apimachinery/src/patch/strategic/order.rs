@@ -35,14 +35,30 @@ pub(super) fn set(
     if let Some(patch) = patch {
         check_order(patch, order, key)?;
     }
-    let merged = match (before.clone(), patch) {
+    let server = server_order(before.as_deref().unwrap_or_default(), patch.map(Vec::as_slice), key);
+    let merged = match (before, patch) {
         (None, None) => return Ok(()),
         (Some(list), None) => list,
         (list, Some(patch)) => merge_list(list.unwrap_or_default(), patch, node)?,
     };
-    let arranged = arrange(merged, order, before.as_deref().unwrap_or_default(), key);
+    let arranged = arrange(merged, order, &server, key);
     target.insert(field.to_owned(), Value::Array(arranged));
     Ok(())
+}
+
+/// The order of the server's list as upstream sees it: new items take the places that deleted ones leave at its end,
+/// so that an item which replaces another comes after what only the server has.
+fn server_order(before: &[Value], patch: Option<&[Value]>, key: Option<&str>) -> Vec<Value> {
+    let (Some(patch), Some(_)) = (patch, key) else { return before.to_vec() };
+    let (deleted, plain): (Vec<&Value>, Vec<&Value>) = patch
+        .iter()
+        .partition(|item| item.get(super::DIRECTIVE).is_some_and(|directive| directive == "delete"));
+    let is_in = |list: &[&Value], item: &Value| list.iter().any(|other| same(other, item, key));
+    let mut order: Vec<Value> = before.iter().filter(|item| !is_in(&deleted, item)).cloned().collect();
+    let n_freed = before.len() - order.len();
+    let new = plain.into_iter().filter(|item| !before.iter().any(|other| same(other, item, key)));
+    order.extend(new.take(n_freed).cloned());
+    order
 }
 
 /// The patch's own items must come in the order it asks for.
