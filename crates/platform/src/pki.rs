@@ -56,7 +56,10 @@ impl Trust {
     fn ensure(directory: &Path, what: &'static str) -> Result<Self, Error> {
         let path = directory.join(format!("{what}-ca.pem"));
         let authority = match fs::read_to_string(&path) {
-            Ok(pem) => Authority::from_pem(&pem, &pem).map_err(|source| failed(what, source))?,
+            Ok(pem) => {
+                let key = pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len());
+                Authority::from_pem(&pem[..key], &pem[key..]).map_err(|source| failed(what, source))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = Authority::generate(&format!("buildplane {what}"), AUTHORITY_LIFETIME)
                     .map_err(|source| failed(what, source))?;
@@ -71,10 +74,7 @@ impl Trust {
 
     /// The authority's certificate, PEM.
     pub(crate) fn ca(&self) -> String {
-        // The file holds the key as well; only the certificate leaves this module.
-        let pem = self.authority.cert_pem();
-        let end = "-----END CERTIFICATE-----";
-        pem.find(end).map_or_else(|| pem.to_owned(), |at| format!("{}\n", &pem[..at + end.len()]))
+        self.authority.cert_pem().to_owned()
     }
 
     fn ca_der(&self) -> Result<Vec<u8>, Error> {
@@ -136,4 +136,22 @@ impl Trust {
 
 fn failed(what: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Pki { what, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_start_finds_the_authorities_of_the_first() {
+        buildplane_tls::install_crypto();
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path().join("data"));
+        layout.create().unwrap();
+        let cas =
+            |pki: &Pki| [&pki.control_plane, &pki.build_plane, &pki.gateway, &pki.services].map(Trust::ca);
+        let first = cas(&Pki::ensure(&layout).unwrap());
+        assert_eq!(first, cas(&Pki::ensure(&layout).unwrap()));
+        assert!(first.iter().all(|ca| !ca.contains("PRIVATE")));
+    }
 }

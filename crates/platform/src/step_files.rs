@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use buildplane_node::SharedMount;
@@ -39,5 +40,8 @@ pub(crate) fn write(
 fn share(directory: &Path, name: &str, contents: &str, target: &str) -> Result<SharedMount, Error> {
     let source = directory.join(name);
     write_private(&source, contents.as_bytes())?;
+    // A step's ids are nobody's on this machine, so the file is open to all; the directory above is not.
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o644))
+        .map_err(|error| Error::path("open to steps", &source, error))?;
     Ok(SharedMount { source, target: target.to_owned() })
 }
