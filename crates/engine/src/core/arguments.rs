@@ -4,7 +4,7 @@ use buildplane_argo::AnyString;
 use buildplane_argo::template::Parameter;
 
 use crate::core::limits::Limits;
-use crate::core::substitute::{Budget, ExpandError, Scope};
+use crate::core::substitute::{Budget, ExpandError, Piece, Scope, pieces};
 
 /// What a template takes cannot be given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,9 @@ pub(crate) fn bind(
 }
 
 /// The arguments of a step with their values expanded in `scope`.
+///
+/// An argument that is nothing but the output of a step that was skipped is not given at all, so that the default of
+/// what is called applies.
 pub(crate) fn expand(
     arguments: &[Parameter],
     scope: &Scope<'_>,
@@ -94,12 +97,20 @@ pub(crate) fn expand(
             let path = format!("arguments.parameters.{}", argument.name);
             let from = argument.value_from.as_ref().and_then(|from| from.parameter.as_deref());
             let text = argument.value_str().or(from).ok_or_else(|| ArgumentError::Missing(path.clone()))?;
-            let value = scope
-                .expand(text, &mut budget)
-                .map_err(|cause| ArgumentError::Expand { path: path.clone(), cause })?;
-            checked(argument, Some(value), path, limits)
+            match scope.expand(text, &mut budget) {
+                Ok(value) => checked(argument, Some(value), path, limits).map(Some),
+                Err(ExpandError::Unresolved(name)) if is_output_alone(text, &name) => Ok(None),
+                Err(cause) => Err(ArgumentError::Expand { path, cause }),
+            }
         })
+        .filter_map(Result::transpose)
         .collect()
+}
+
+fn is_output_alone(text: &str, name: &str) -> bool {
+    let is_output =
+        ["steps.", "tasks."].iter().any(|family| name.starts_with(family)) && name.contains(".outputs.");
+    is_output && pieces(text).eq([Piece::Variable(name)])
 }
 
 fn checked(

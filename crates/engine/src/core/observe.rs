@@ -4,7 +4,7 @@ use buildplane_argo::template::{Outputs, Parameter, Template};
 use buildplane_argo::{AnyString, NodePhase};
 
 use crate::core::limits::Limits;
-use crate::core::observed::PodView;
+use crate::core::observed::{PodView, Terminated};
 
 /// What follows for a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,14 +80,12 @@ fn succeeded(pod: &PodView, template: &Template, limits: &Limits) -> Assessment 
 
 fn failed(pod: &PodView) -> Assessment {
     let outputs = pod.terminated.as_ref().map(|end| exit_code(end.exit_code, Vec::new()));
-    // Whatever stopped the pod from outside is a better reason than how its program ended then.
-    let message = reasoned(pod).or_else(|| {
-        let end = pod.terminated.as_ref()?;
-        let reason = end.reason.as_deref().unwrap_or("Error");
-        let message = end.message.as_deref().filter(|message| !message.is_empty());
-        let detail = message.map(|message| format!(": {message}")).unwrap_or_default();
-        Some(format!("main: {reason} (exit code {}){detail}", end.exit_code))
-    });
+    let message = match (&pod.terminated, reasoned(pod)) {
+        // Whatever stopped the pod from outside is a better reason than how its program ended then.
+        (_, Some(reason)) if is_reasoned(pod) => Some(reason),
+        (Some(end), aside) => Some(ended(end, aside.as_deref())),
+        (None, aside) => aside,
+    };
     let phase = match (pod.reason.as_deref(), &pod.terminated) {
         // Nothing of the step ran, or nobody knows how it ended: not the step's failure.
         (Some(_), None) | (Some("Interrupted"), _) => NodePhase::Error,
@@ -97,10 +95,28 @@ fn failed(pod: &PodView) -> Assessment {
     Assessment { outputs, ..Assessment::of(phase, message) }
 }
 
+/// How a program ended, in Argo's words, and what else is known of it.
+fn ended(end: &Terminated, aside: Option<&str>) -> String {
+    let reason = end.reason.as_deref().unwrap_or("Error");
+    let mut text = format!("main: {reason} (exit code {})", end.exit_code);
+    let own = end.message.as_deref().map(str::trim);
+    for detail in [own, aside.filter(|aside| Some(*aside) != own)].into_iter().flatten() {
+        if !detail.is_empty() {
+            text.push_str(": ");
+            text.push_str(detail);
+        }
+    }
+    text
+}
+
+/// Whether the pod names a reason that says more than the exit code does.
+fn is_reasoned(pod: &PodView) -> bool {
+    pod.reason.as_deref().is_some_and(|reason| !matches!(reason, "" | "Error" | "Completed"))
+}
+
 fn reasoned(pod: &PodView) -> Option<String> {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    // These words say no more than the exit code does.
-    let reason = filled(&pod.reason).filter(|reason| !matches!(reason.as_str(), "Error" | "Completed"));
+    let reason = filled(&pod.reason).filter(|_| is_reasoned(pod));
     match (reason, filled(&pod.message)) {
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (Some(only), None) | (None, Some(only)) => Some(only),

@@ -24,8 +24,10 @@ pub(crate) enum PodError {
     },
     #[error("volumes")]
     Volumes(#[source] VolumeError),
-    #[error("template \"{0}\" cannot be part of a pod's name: use lower-case letters, digits and -")]
-    Name(String),
+    #[error(
+        "\"{pod}\" cannot name a pod: use lower-case letters, digits and - in the name of template \"{template}\""
+    )]
+    Name { pod: String, template: String },
     #[error("activeDeadlineSeconds is \"{0}\", which is no number of seconds")]
     Deadline(String),
     #[error("{field} is malformed: {problem}")]
@@ -45,7 +47,8 @@ pub(crate) struct Request<'r> {
 /// Makes the pod of a leaf template.
 pub(crate) fn build(request: &Request<'_>, frame: &Frame<'_>) -> Result<Value, PodError> {
     if !is_pod_name(request.name) {
-        return Err(PodError::Name(frame.template.name.clone()));
+        let template = frame.template.name.clone();
+        return Err(PodError::Name { pod: request.name.to_owned(), template });
     }
     let mut budget = Budget::new(request.limits.expansion_bytes);
     let container = container(frame, &mut budget)?;

@@ -129,7 +129,7 @@ fn advance(
         nodes,
         claims: std::mem::take(&mut status.persistent_volume_claims),
         control: Control {
-            shutdown: spec.shutdown.clone().filter(|strategy| !strategy.is_empty()),
+            shutdown: shutdown(workflow, spec),
             is_expired: deadline.is_some_and(|deadline| now >= deadline),
             is_suspended: spec.suspend.unwrap_or_default(),
         },
@@ -228,6 +228,12 @@ fn failures(nodes: &Nodes) -> String {
         })
         .collect();
     serde_json::Value::Array(list).to_string()
+}
+
+/// How the workflow is to be stopped. One that is being removed while something holds it back starts nothing more.
+fn shutdown(workflow: &Workflow, spec: &WorkflowSpec) -> Option<String> {
+    let asked = spec.shutdown.clone().filter(|strategy| !strategy.is_empty());
+    workflow.metadata.deletion_timestamp.as_ref().map(|_| "Terminate".to_owned()).or(asked)
 }
 
 fn deadline(spec: &WorkflowSpec, status: &WorkflowStatus) -> Option<Timestamp> {

@@ -127,6 +127,10 @@ impl Work {
             extend(&mut workflow.metadata.annotations, annotations);
             match self.requests.write(&workflow).await? {
                 Written::Done(written) => current = Arc::new(*written),
+                // An API that calls the newest version stale would have us ask for ever.
+                Written::Stale(theirs) if is_same_version(&theirs, &workflow) => {
+                    return Err(RequestError::Circle);
+                }
                 Written::Stale(theirs) => {
                     report.workflow = Some(Arc::new(*theirs));
                     return Ok(Some(Next::Again));
@@ -213,6 +217,10 @@ impl Work {
             None => Ok(is_expected),
         }
     }
+}
+
+fn is_same_version(one: &Workflow, other: &Workflow) -> bool {
+    one.metadata.uid == other.metadata.uid && one.metadata.resource_version == other.metadata.resource_version
 }
 
 /// Whether a pod is this workflow's and has not moved on since its creation.

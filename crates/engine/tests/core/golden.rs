@@ -35,6 +35,7 @@ golden!(
     removed_pod,
     retries,
     script_template,
+    skipped_output,
     stopped,
     terminated,
 );
