@@ -122,7 +122,6 @@ mod tests {
             (json!({"containers": [{"name": "main", "image": "x"}]}), None),
             (json!({"hostNetwork": false, "initContainers": []}), None),
             (json!({"hostNetwork": true}), Some("spec.hostNetwork")),
-            (json!({"initContainers": [{}]}), None),
             (json!({"initContainers": [{"name": "a"}]}), Some("spec.initContainers")),
             (json!({"runtimeClassName": "gvisor"}), Some("spec.runtimeClassName")),
             (json!({"securityContext": {}}), None),

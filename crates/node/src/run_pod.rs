@@ -233,7 +233,9 @@ impl Run<'_> {
             outcome = handle.wait() => Some(outcome),
             () = self.stop.cancelled() => None,
         };
-        let outcome = if let Some(outcome) = outcome { outcome } else {
+        let outcome = if let Some(outcome) = outcome {
+            outcome
+        } else {
             killer.kill();
             handle.wait().await
         };

@@ -98,9 +98,10 @@ impl Logs {
         for entry in std::fs::read_dir(&self.directory)? {
             let name = entry?.file_name();
             if let Some(uid) = name.to_str().and_then(|name| name.strip_suffix(".log"))
-                && !kept.contains(uid) {
-                    self.remove(uid)?;
-                }
+                && !kept.contains(uid)
+            {
+                self.remove(uid)?;
+            }
         }
         Ok(())
     }
