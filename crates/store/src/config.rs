@@ -23,7 +23,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             history_revisions: 50_000,
-            history_age: Duration::from_secs(600),
+            history_age: Duration::from_mins(10),
             ring_changes: 8_192,
             ring_bytes: 8 << 20,
             watch_buffer: 1_024,

@@ -279,7 +279,7 @@ impl Writer {
     fn page_at(&self, range: &OwnedRange, at: Revision) -> Result<Page, RangeError> {
         let state = self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.reaches(at)?;
-        let before = state.ring.first().unwrap_or(state.revision.next());
+        let before = state.ring.first().unwrap_or_else(|| state.revision.next());
         let query = ChangesQuery { prefix: &range.prefix, after: at, before, limit: usize::MAX };
         let mut overlay = Overlay::new();
         for change in
@@ -301,7 +301,7 @@ impl Writer {
         if from < state.compacted {
             return Err(WatchError::Compacted { compacted: state.compacted });
         }
-        let before = state.ring.first().unwrap_or(state.revision.next());
+        let before = state.ring.first().unwrap_or_else(|| state.revision.next());
         let query = ChangesQuery { prefix, after: from, before, limit: MAX_BACKLOG };
         let old =
             self.log.changes(&query).map_err(|error| WatchError::Storage { detail: error.to_string() })?;
