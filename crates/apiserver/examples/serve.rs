@@ -14,7 +14,7 @@ use buildplane_tls::{AnchorStore, Authority, LeafRequest, ServerIdentity, instal
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

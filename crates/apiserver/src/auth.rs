@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use buildplane_apimachinery::rbac::{Attributes, Rule};
 use buildplane_apimachinery::selector::LabelSelector;
-use http::Method;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::call::{Call, Verb};
@@ -120,11 +120,11 @@ impl Grants {
         for binding in objects(api, "rolebindings") {
             let namespace = object::namespace(&binding).to_owned();
             let role = binding["roleRef"]["name"].as_str().unwrap_or_default().to_owned();
-            let rules = match binding["roleRef"]["kind"].as_str() {
+            let bound = match binding["roleRef"]["kind"].as_str() {
                 Some("ClusterRole") => cluster_roles.get(&role),
                 _ => roles.get(&(namespace.clone(), role)),
             };
-            if let Some(rules) = rules {
+            if let Some(rules) = bound {
                 grants.bind(&binding, &Grant { namespace: Some(namespace), rules: Arc::clone(rules) });
             }
         }
@@ -247,6 +247,53 @@ pub(crate) fn authorize(call: &Call, verb: &str) -> ApiResult<()> {
         call.identity.user, call.kind.group
     );
     Err(ApiError::forbidden(&call.kind, &call.name, &why))
+}
+
+/// Who the request is to be taken for (`kubectl --as`), if its sender may `impersonate` them.
+pub(crate) fn impersonated(api: &Api, identity: Identity, headers: &HeaderMap) -> ApiResult<Identity> {
+    let texts = |name: &str| -> Vec<String> {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    };
+    let mut others =
+        headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("impersonate-"));
+    if let Some(other) = others.find(|name| !matches!(*name, "impersonate-user" | "impersonate-group")) {
+        return Err(ApiError::forbidden_plain(format!("impersonation by {other} is not supported")));
+    }
+    let (user, mut groups) = (texts("impersonate-user").into_iter().next(), texts("impersonate-group"));
+    let Some(user) = user.filter(|user| !user.is_empty()) else {
+        if groups.is_empty() {
+            return Ok(identity);
+        }
+        return Err(ApiError::bad_request("requested groups without impersonating a user"));
+    };
+    let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let (resource, namespace, name) = match account {
+        Some((namespace, name)) => ("serviceaccounts", Some(namespace), name),
+        None => ("users", None, user.as_str()),
+    };
+    may_impersonate(api, &identity, (resource, namespace, name))?;
+    for group in &groups {
+        may_impersonate(api, &identity, ("groups", None, group))?;
+    }
+    if let Some((namespace, _)) = account.filter(|_| groups.is_empty()) {
+        groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    }
+    Ok(Identity::new(user, groups))
+}
+
+fn may_impersonate(
+    api: &Api,
+    identity: &Identity,
+    (resource, namespace, name): (&str, Option<&str>, &str),
+) -> ApiResult<()> {
+    let attributes = Attributes::Resource { verb: "impersonate", group: "", resource, subresource: "", name };
+    if allows(api, &Access { identity, namespace, attributes }) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden_plain(format!(
+        "{resource} \"{name}\" is forbidden: User \"{}\" cannot impersonate resource \"{resource}\" in API group \"\" at the cluster scope",
+        identity.user
+    )))
 }
 
 /// Nobody may grant by a role more than they have, unless they may `escalate` (roles) or `bind` (bindings).

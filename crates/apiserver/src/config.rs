@@ -31,7 +31,7 @@ impl Default for Config {
             client_anchors: None,
             pod_logs: None,
             limits: Limits::default(),
-            event_lifetime: Duration::from_secs(3_600),
+            event_lifetime: Duration::from_hours(1),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Default for Limits {
             uri_bytes: 32 << 10,
             watches: 4_096,
             requests: 1_024,
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_mins(1),
         }
     }
 }

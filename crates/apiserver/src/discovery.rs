@@ -39,7 +39,7 @@ pub(crate) fn root(api: &Api) -> Response<Body> {
 /// `/api`
 pub(crate) fn core(api: &Api, headers: &HeaderMap) -> Response<Body> {
     if let Some(version) = aggregated(headers) {
-        return groups_aggregated(api, headers, version, |group| group.is_empty());
+        return groups_aggregated(api, headers, version, str::is_empty);
     }
     response::json(
         StatusCode::OK,

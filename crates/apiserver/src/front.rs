@@ -37,15 +37,15 @@ async fn route(api: Arc<Api>, request: Request<Body>) -> ApiResult<Response<Body
     if uri.path().len() + uri.query().map_or(0, str::len) > api.config.limits.uri_bytes {
         return Err(ApiError::new(StatusCode::URI_TOO_LONG, "BadRequest", "the request URI is too long"));
     }
-    let identity = match request.extensions().get::<Identity>() {
-        Some(identity) => identity.clone(),
-        None => {
-            check_host(&api, &request)?;
-            let peer = request.extensions().get::<Arc<PeerCertificates>>();
-            peer.and_then(|peer| api.authenticator.identify(api.config.client_anchors.as_deref(), peer))
-                .ok_or_else(ApiError::unauthorized)?
-        }
+    let identity = if let Some(identity) = request.extensions().get::<Identity>() {
+        identity.clone()
+    } else {
+        check_host(&api, &request)?;
+        let peer = request.extensions().get::<Arc<PeerCertificates>>();
+        peer.and_then(|peer| api.authenticator.identify(api.config.client_anchors.as_deref(), peer))
+            .ok_or_else(ApiError::unauthorized)?
     };
+    let identity = auth::impersonated(&api, identity, request.headers())?;
     let target = Target::parse(uri.path())?;
     let query = Query::parse(uri.query())?;
     match target {

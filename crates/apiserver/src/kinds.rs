@@ -18,6 +18,7 @@ pub(crate) const CRD_GROUP: &str = "apiextensions.k8s.io";
 pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
 /// One resource in one version.
+#[expect(clippy::struct_field_names, reason = "the fields are named as discovery names them")]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,

@@ -119,6 +119,12 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
+/// Whether stored text may be of an object that is being deleted; most is told apart without parsing.
+pub(crate) fn mentions_deletion(text: &[u8]) -> bool {
+    const MARK: &[u8] = b"\"deletionTimestamp\"";
+    text.windows(MARK.len()).any(|window| window == MARK)
+}
+
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
     object["metadata"]["finalizers"]
         .as_array()

@@ -6,6 +6,7 @@
 mod document;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
@@ -52,7 +53,7 @@ impl OpenApi {
             return None;
         }
         let text = response::to_bytes(&document::make(group, version, &found));
-        let hash = Sha256::digest(&text).iter().take(16).map(|byte| format!("{byte:02X}")).collect();
+        let hash = hash(&text);
         let document = Made { text, hash };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.0 == kinds.generation {
@@ -60,6 +61,14 @@ impl OpenApi {
         }
         Some(document)
     }
+}
+
+fn hash(text: &[u8]) -> String {
+    Sha256::digest(text).iter().take(16).fold(String::new(), |mut out, byte| {
+        // Writing to a String cannot fail.
+        drop(write!(out, "{byte:02X}"));
+        out
+    })
 }
 
 fn path(group: &str, version: &str) -> String {

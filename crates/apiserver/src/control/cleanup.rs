@@ -46,10 +46,9 @@ fn report(what: &str, object: &Value, result: ApiResult<bool>) -> bool {
 
 /// Objects that are being deleted. Nearly none are, so most are not even parsed.
 fn marked(api: &Api, prefix: &str) -> Vec<Value> {
-    const MARK: &[u8] = b"\"deletionTimestamp\"";
     let mut found = Vec::new();
     api.store.scan(prefix, |_, entry| {
-        if entry.value.windows(MARK.len()).any(|window| window == MARK) {
+        if object::mentions_deletion(&entry.value) {
             found.extend(object::decode(entry).ok().filter(object::is_deleting));
         }
         true

@@ -9,7 +9,7 @@ use crate::server::Api;
 use crate::verbs::{self, Deletion};
 
 /// How often old events are looked for.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// Removes events that nobody wrote to for the configured time.
 pub(crate) async fn run(api: &Api) {

@@ -58,13 +58,11 @@ pub(crate) async fn run(api: &Api) {
             let next = if failed.is_empty() {
                 change.await
             } else {
-                match tokio::time::timeout(super::AGAIN, change).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        todo.extend(failed.drain());
-                        continue;
-                    }
-                }
+                let Ok(next) = tokio::time::timeout(super::AGAIN, change).await else {
+                    todo.extend(failed.drain());
+                    continue;
+                };
+                next
             };
             match next {
                 Some(Ok(change)) => links.follow(&change, &mut todo),

@@ -50,8 +50,8 @@ fn accepted(alternative: &str, query: &Query) -> Option<(Form, Encoding)> {
             Some(("as", value)) => wanted = Some(value),
             Some(("v", value)) => version = Some(value),
             Some(("g", value)) => group = Some(value),
-            Some(("stream", _)) | Some(("charset", _)) | Some(("q", _)) | None => {}
-            Some(_) => {}
+            // stream, charset, q: nothing here depends on them.
+            Some(_) | None => {}
         }
     }
     let Some(wanted) = wanted else { return Some((Form::Object, encoding)) };

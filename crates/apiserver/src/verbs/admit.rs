@@ -17,9 +17,7 @@ pub(crate) fn namespace(api: &Api, kind: &Kind, namespace: Option<&str>, name: &
         .get(&format!("/core/namespaces/{namespace}"))
         .ok_or_else(|| ApiError::namespace_not_found(namespace))?;
     // Nearly every namespace says nowhere that it is being deleted: no need to parse it then.
-    const MARK: &[u8] = b"\"deletionTimestamp\"";
-    let marked = entry.value.windows(MARK.len()).any(|window| window == MARK);
-    if marked && object::is_deleting(&object::decode(&entry)?) {
+    if object::mentions_deletion(&entry.value) && object::is_deleting(&object::decode(&entry)?) {
         return Err(ApiError::namespace_terminating(kind, name, namespace));
     }
     Ok(())

@@ -141,7 +141,7 @@ pub(crate) async fn replace(
         if change.dry_run {
             return Ok(Outcome::Removed(text));
         }
-        return remove(api, kind, &key, entry, &new).await.map(|text| Outcome::Removed(text));
+        return remove(api, kind, &key, entry, &new).await.map(Outcome::Removed);
     }
     let value = object::encode(&new);
     admit::size(api.config.limits.object_bytes, value.bytes().len())?;

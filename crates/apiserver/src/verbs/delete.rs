@@ -44,7 +44,7 @@ impl Deletion {
     pub(crate) async fn of(call: &Call, body: Body) -> ApiResult<Self> {
         let document = incoming::document(call, body).await?;
         let options = document.map(|document| document.value).unwrap_or_default();
-        let policy = options["propagationPolicy"].as_str().or(call.query.get("propagationPolicy"));
+        let policy = options["propagationPolicy"].as_str().or_else(|| call.query.get("propagationPolicy"));
         let orphan = options["orphanDependents"].as_bool();
         let propagation = match (policy, orphan) {
             (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),

@@ -68,7 +68,7 @@ fn selectable(object: &Value) -> Value {
         return object.clone();
     }
     let mut event = object.clone();
-    let source = event["source"]["component"].as_str().or(event["reportingComponent"].as_str());
+    let source = event["source"]["component"].as_str().or_else(|| event["reportingComponent"].as_str());
     event["source"] = source.unwrap_or_default().into();
     event
 }

@@ -150,30 +150,26 @@ async fn apply(call: &mut Call, text: &Bytes) -> ApiResult<Response<Body>> {
             now: call.now,
             dry_run,
         };
-        match (entry, old) {
-            (Some(entry), Some(old)) => {
-                let written = match merged {
-                    None => Ok(Outcome::Stored(entry.value.clone())),
-                    Some(new) => commit::replace(&call.api, &change, (&entry, &old), new).await,
-                };
-                match written {
-                    Ok(outcome) => return present::one(call, StatusCode::OK, outcome.text()),
-                    Err(CommitError::Refused(error)) => return Err(error),
-                    Err(CommitError::Stale) => {}
-                }
+        let (Some(entry), Some(old)) = (entry, old) else {
+            if !call.subresource.is_empty() || !asked.is_empty() {
+                return Err(ApiError::not_found(&call.kind, &call.name));
             }
-            _ => {
-                if !call.subresource.is_empty() || !asked.is_empty() {
-                    return Err(ApiError::not_found(&call.kind, &call.name));
-                }
-                auth::authorize(call, "create")?;
-                let new = merged.unwrap_or_else(|| value.clone());
-                match commit::create(&call.api, &change, new).await {
-                    Ok(text) => return present::one(call, StatusCode::CREATED, &text),
-                    Err(error) if error.reason == "AlreadyExists" => {}
-                    Err(error) => return Err(error),
-                }
+            auth::authorize(call, "create")?;
+            let new = merged.unwrap_or_else(|| value.clone());
+            match commit::create(&call.api, &change, new).await {
+                Ok(text) => return present::one(call, StatusCode::CREATED, &text),
+                Err(error) if error.reason == "AlreadyExists" => continue,
+                Err(error) => return Err(error),
             }
+        };
+        let written = match merged {
+            None => Ok(Outcome::Stored(entry.value.clone())),
+            Some(new) => commit::replace(&call.api, &change, (&entry, &old), new).await,
+        };
+        match written {
+            Ok(outcome) => return present::one(call, StatusCode::OK, outcome.text()),
+            Err(CommitError::Refused(error)) => return Err(error),
+            Err(CommitError::Stale) => {}
         }
     }
     Err(ApiError::modified(&call.kind, &call.name))
