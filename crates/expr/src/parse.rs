@@ -4,6 +4,7 @@ use cel::Env;
 use cel::common::ast::IdedExpr;
 
 use crate::error::{Error, LimitExceeded};
+use crate::lower::MAX_NESTING;
 
 /// Most bytes of one expression.
 const MAX_SOURCE: usize = 8 << 10;
@@ -25,7 +26,7 @@ pub(crate) fn with_syntax_tree<T: Send>(
     }
     let openings = source.bytes().filter(|byte| b"([{?!-+*/%&|<>=.".contains(byte)).count();
     if openings > MAX_OPENINGS {
-        return Err(Error::Limit(LimitExceeded::Nesting { limit: lower_limit() }));
+        return Err(Error::Limit(LimitExceeded::Nesting { limit: MAX_NESTING }));
     }
     if openings <= FEW_OPENINGS {
         return parse(source).map(|tree| work(&tree));
@@ -39,10 +40,6 @@ pub(crate) fn with_syntax_tree<T: Send>(
         // No thread to be had, or a bug in the parser: the expression is refused, the process lives.
         outcome.unwrap_or_else(|| Err(syntax(0, 0, "the expression could not be parsed")))
     })
-}
-
-fn lower_limit() -> usize {
-    crate::lower::MAX_NESTING
 }
 
 fn parse(source: &str) -> Result<IdedExpr, Error> {

@@ -8,8 +8,7 @@ use crate::path::DocumentPath;
 pub struct Error {
     /// Where in the template.
     pub path: DocumentPath,
-    /// What is wrong there.
-    #[source]
+    /// What is wrong there. Part of the message, not a cause of its own.
     pub problem: Problem,
 }
 
@@ -17,12 +16,12 @@ pub struct Error {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
     /// An expression that does not compile or evaluate.
-    #[error("${{{expression}}}: {source}")]
+    #[error("${{{expression}}}: {cause}")]
     Expression {
         /// The expression, shortened.
         expression: String,
-        /// Why.
-        source: expr::Error,
+        /// Why. Part of the message: without it, the message would say nothing.
+        cause: expr::Error,
     },
     /// `${` inside an expression and outside quotes.
     #[error("an expression inside another one: {text}")]
@@ -120,13 +119,13 @@ impl Error {
 }
 
 impl Problem {
-    pub(crate) fn expression(expression: &str, source: expr::Error) -> Self {
-        Self::Expression { expression: shorten(expression), source }
+    pub(crate) fn expression(expression: &str, cause: expr::Error) -> Self {
+        Self::Expression { expression: shorten(expression), cause }
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Expression { expression, source } => return expression_hint(expression, source),
+            Self::Expression { expression, cause } => return expression_hint(expression, cause),
             Self::NestedExpression { .. } => {
                 "expressions do not nest: write ${a + b}, or quote the inner ${ as a string".to_owned()
             }
