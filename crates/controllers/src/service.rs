@@ -48,6 +48,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
         timings,
         secret_namespaces: secret_namespaces.clone(),
         retries: Retries::new(&timings),
+        store_looks: Retries::new(&timings),
     });
     let planes = Planes::new(&context);
     let mut listeners = planes.listeners();

@@ -38,8 +38,8 @@ use buildplane_api::conditions::plane;
 const FIELD_MANAGER: &str = "plane-controller";
 /// Reconciles of one kind at a time.
 const CONCURRENCY: u16 = 16;
-/// How soon a secret store that is not ready is looked at again.
-const STORE_RECHECK: Duration = Duration::from_secs(15);
+/// How soon a registration that failed is tried again, should the gateway be back without saying so.
+const REGISTRATION_RECHECK: Duration = Duration::from_secs(15);
 /// How soon a plane is looked at again without a reason, for what no watch tells: the end of a certificate.
 const RECHECK: Duration = Duration::from_hours(1);
 
@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) timings: Timings,
     pub(crate) secret_namespaces: Option<Vec<String>>,
     pub(crate) retries: Retries<CrRef>,
+    /// Looks at secret stores that are not ready: soon at first, then ever more rarely.
+    pub(crate) store_looks: Retries<CrRef>,
 }
 
 impl Context {
@@ -126,6 +128,7 @@ impl<P: PlaneApi> Kind<P> {
                 watcher::Event::Delete(object) => {
                     if let Ok(cr) = object.cr_ref() {
                         self.context.retries.forget(&cr);
+                        self.context.store_looks.forget(&cr);
                     }
                     object
                 }
@@ -245,7 +248,7 @@ async fn reconcile<P: PlaneApi>(object: Arc<P>, context: Arc<Context>) -> Result
     let told = tell(object.as_ref(), &plane, &applied, now);
     write(object.as_ref(), &told, &context).await?;
     context.retries.forget(&cr);
-    Ok(Action::requeue(next_look(&plane, &applied, now)))
+    Ok(Action::requeue(next_look(&plane, &applied, now).min(next_store_look(&cr, &applied, &context))))
 }
 
 async fn with_finalizer<P: PlaneApi>(object: Arc<P>, context: &Context) -> Result<Arc<P>, PlaneError> {
@@ -301,13 +304,23 @@ fn is_worth_an_event(change: &Change) -> bool {
     }
 }
 
+/// A store on a plane tells nobody that it became ready. While no agent is connected there is nothing to look at; the
+/// gateway says when there is.
+fn next_store_look(cr: &CrRef, applied: &Applied, context: &Context) -> Duration {
+    let connected = applied.connection.as_ref().is_some_and(|connection| connection.connected);
+    match &applied.store {
+        Some(store) if connected && *store != SecretStore::Ready => context.store_looks.failed(cr.clone()),
+        Some(_) | None => {
+            context.store_looks.forget(cr);
+            RECHECK
+        }
+    }
+}
+
 fn next_look(plane: &Validated, applied: &Applied, now: Timestamp) -> Duration {
     let mut next = RECHECK;
-    if matches!(&applied.store, Some(store) if *store != SecretStore::Ready) {
-        next = next.min(STORE_RECHECK);
-    }
     if applied.registered.is_err() {
-        next = next.min(STORE_RECHECK);
+        next = next.min(REGISTRATION_RECHECK);
     }
     let end = plane.bundle.as_ref().and_then(super::certificates::Bundle::last_not_after);
     let until =

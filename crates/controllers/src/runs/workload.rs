@@ -2,7 +2,7 @@
 
 use buildplane_admission::judge_workload;
 use buildplane_api::conditions::run::reason;
-use buildplane_api::meta::{WORKLOAD_OUTPUT, WORKLOAD_TASK};
+use buildplane_api::meta::{WORKLOAD_OUTPUT, WORKLOAD_TASK, label};
 use buildplane_api::{WorkflowRun, Workload};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -32,6 +32,10 @@ pub(super) async fn store(
                 "task {WORKLOAD_TASK} handed back no output parameter {WORKLOAD_OUTPUT}"
             ));
         }
+        // A Workflow that builds for nobody in particular says so with an empty output.
+        Produced::Manifest(manifest) if manifest.trim().is_empty() && !builds_component(run) => {
+            return Ok(None);
+        }
         Produced::Manifest(manifest) => manifest,
     };
     let workload = match judge(run, manifest) {
@@ -55,6 +59,11 @@ pub(super) async fn store(
         }
         Err(source) => Err(RunError::StoreWorkload(Box::new(source))),
     }
+}
+
+fn builds_component(run: &WorkflowRun) -> bool {
+    let labels = run.metadata.labels.iter().flatten();
+    labels.filter(|(key, _)| [label::PROJECT, label::COMPONENT].contains(&key.as_str())).count() > 0
 }
 
 fn judge(run: &WorkflowRun, manifest: &str) -> Result<Workload, String> {

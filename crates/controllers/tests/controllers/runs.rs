@@ -154,6 +154,18 @@ async fn a_workload_of_another_component_is_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_no_component_needs_no_workload() {
+    let world = world().await;
+    let mut manifest = run("run-1", &json!({}));
+    manifest["metadata"]["labels"] = json!({});
+    world.create::<WorkflowRun>(manifest).await;
+    until(&world, "run-1", "WorkflowRunning", "False/WorkflowPending").await;
+    world.engine_says("run-1", &succeeded("")).await;
+    let done = until(&world, "run-1", "Ready", "True/WorkflowSucceeded").await;
+    assert_eq!(told(&done.conditions, "WorkloadUpdated"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_missing_is_told_and_the_run_goes_on_when_it_appears() {
     let world = World::new().await;
     world.create::<WorkflowRun>(run("run-1", &json!({}))).await;

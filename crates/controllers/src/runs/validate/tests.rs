@@ -94,3 +94,20 @@ fn references_are_named_only_where_they_render_to_something() {
     let named = names_of(&json!({"url": "x", "secret": "github"}));
     assert_eq!(named.get("git").map(String::as_str), Some("github"));
 }
+
+#[test]
+fn the_shipped_workflow_is_admitted() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/workflows/docker.yaml");
+    let text = std::fs::read_to_string(path).expect("the shipped Workflow");
+    let workflow: Workflow = serde_saphyr::from_str(&text).expect("a Workflow");
+    let mut run = run(&json!({"repository": {"url": "https://git.example/greeter"}}));
+    let validated = validate(&run, &workflow).expect("valid without a component");
+    assert_eq!(validated.resources.len(), 1);
+    let labels = [("openchoreo.dev/project", "shop"), ("openchoreo.dev/component", "greeter")];
+    run.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    let validated = validate(&run, &workflow).expect("valid with a component");
+    let object = validated.run.into_object();
+    let parameters = object["spec"]["arguments"]["parameters"].as_array().expect("parameters");
+    let image = parameters.iter().find(|parameter| parameter["name"] == "image-name").expect("an image name");
+    assert_eq!(image["value"], "org-shop-greeter");
+}
