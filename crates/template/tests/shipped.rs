@@ -185,3 +185,55 @@ fn scripts_pass_shellcheck() {
         assert!(output.status.success(), "{name}:\n{}", String::from_utf8_lossy(&output.stdout));
     }
 }
+
+/// Runs a script with these variables; for inputs that it refuses before it does anything.
+fn refusal(step: &str, variables: &[(&str, &str)]) -> String {
+    let (_, container) = containers().into_iter().find(|(name, _)| name.contains(step)).expect("the step");
+    let output = Command::new("/bin/sh")
+        .args(["-c", container["args"][0].as_str().expect("a script")])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("a shell");
+    assert_eq!(output.status.code(), Some(1), "{variables:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn a_checkout_refuses_what_git_would_misunderstand() {
+    let url = "https://git.invalid/r";
+    for (repository, branch, commit, expected) in [
+        ("file:///etc", "main", "", "the git URL file:///etc is not one to build from"),
+        ("--upload-pack=touch /tmp/x", "main", "", "is not one to build from"),
+        ("ext::sh -c id", "main", "", "is not one to build from"),
+        ("https://u:secret@git.invalid/r", "main", "", "the git URL holds a password; put it into a Secret"),
+        ("https://git.invalid/a b", "main", "", "the git URL has blanks or control characters"),
+        ("https://git.invalid/a\nb", "main", "", "the git URL has blanks or control characters"),
+        (url, "-x", "", "the branch -x starts with -"),
+        (url, "a..b", "", "a..b is not a name that a branch or tag can have"),
+        (url, "$(id)\n", "", "is not a name that a branch or tag can have"),
+        (url, "main", "xyz1234", "the commit xyz1234 is not hexadecimal"),
+        (url, "main", "abc", "the commit abc is too short to be certain"),
+        ("ssh://git@git.invalid/r", "main", "", "an ssh URL needs a key"),
+        ("git@git.invalid:r", "main", "", "an ssh URL needs a key"),
+    ] {
+        let message =
+            refusal("checkout", &[("GIT_REPO", repository), ("BRANCH", branch), ("COMMIT", commit)]);
+        assert!(
+            message.starts_with("error: ") && message.contains(expected),
+            "{repository:?} {branch:?}: {message}"
+        );
+        assert!(!message.contains("secret@"), "{message}");
+    }
+}
+
+#[test]
+fn paths_must_be_in_the_repository() {
+    let missing = [("DOCKER_CONTEXT", "nowhere"), ("DOCKERFILE_PATH", "x"), ("GIT_REVISION", "x")];
+    let message = refusal("build-image", &missing);
+    assert_eq!(
+        message,
+        "error: the repository has no directory nowhere; set docker.context to the one to build from\n"
+    );
+}
