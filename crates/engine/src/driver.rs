@@ -212,7 +212,7 @@ impl Owner {
         let Report { key, workflow, pods, next } = report;
         self.queue.ended(&key);
         if let Some(workflow) = workflow {
-            self.cache.put_workflow(workflow);
+            self.cache.put_answer(&key, workflow);
         }
         for pod in pods {
             self.cache.put_pod(&key, pod);

@@ -6,6 +6,9 @@ use buildplane_argo::{AnyString, NodePhase};
 use crate::core::limits::Limits;
 use crate::core::observed::{PodView, Terminated};
 
+/// The longest reason, in characters, that is taken from a log.
+const MAX_REASON: usize = 300;
+
 /// What follows for a node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Assessment {
@@ -99,7 +102,8 @@ fn failed(pod: &PodView) -> Assessment {
 fn ended(end: &Terminated, aside: Option<&str>) -> String {
     let reason = end.reason.as_deref().unwrap_or("Error");
     let mut text = format!("main: {reason} (exit code {})", end.exit_code);
-    let own = end.message.as_deref().map(str::trim);
+    let own = end.message.as_deref().and_then(last_line);
+    let own = own.as_deref();
     for detail in [own, aside.filter(|aside| Some(*aside) != own)].into_iter().flatten() {
         if !detail.is_empty() {
             text.push_str(": ");
@@ -107,6 +111,13 @@ fn ended(end: &Terminated, aside: Option<&str>) -> String {
         }
     }
     text
+}
+
+/// The last line that says something. The message of a failed container is the end of its log, and the last line is
+/// where programs say why they give up.
+fn last_line(text: &str) -> Option<String> {
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect())
 }
 
 /// Whether the pod names a reason that says more than the exit code does.
@@ -126,4 +137,82 @@ fn reasoned(pod: &PodView) -> Option<String> {
 
 fn exit_code(code: i32, parameters: Vec<Parameter>) -> Outputs {
     Outputs { parameters, exit_code: Some(code.to_string()), ..Outputs::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn assessed(status: &Value) -> (NodePhase, Option<String>) {
+        let template = Template {
+            outputs: serde_json::from_value(
+                json!({"parameters": [{"name": "o", "valueFrom": {"path": "/tmp/o"}}]}),
+            )
+            .unwrap_or_default(),
+            ..Template::default()
+        };
+        let assessment = assess(&PodView::read(&json!({"status": status})), &template, &Limits::default());
+        (assessment.phase, assessment.message)
+    }
+
+    fn ended(code: i32, message: &str) -> Value {
+        json!([
+            {"name": "other", "state": {"terminated": {"exitCode": 99}}},
+            {"name": "main", "state": {"terminated": {"exitCode": code, "reason": "Error", "message": message}}},
+        ])
+    }
+
+    #[test]
+    fn a_pod_says_in_one_line_how_its_step_stands() {
+        for (status, phase, message) in [
+            (json!(null), NodePhase::Pending, None),
+            (
+                json!({"phase": "Pending", "reason": "Queued", "message": "waits"}),
+                NodePhase::Pending,
+                Some("Queued: waits"),
+            ),
+            (json!({"phase": "Running", "reason": 7}), NodePhase::Running, None),
+            (
+                json!({"phase": "Failed", "containerStatuses": ended(2, "")}),
+                NodePhase::Failed,
+                Some("main: Error (exit code 2)"),
+            ),
+            (
+                json!({"phase": "Failed", "containerStatuses": ended(1, "step 3\nerror: \u{1b}[31mno Dockerfile\n\n")}),
+                NodePhase::Failed,
+                Some("main: Error (exit code 1): error: [31mno Dockerfile"),
+            ),
+            (
+                json!({"phase": "Failed", "message": "its log is not whole", "containerStatuses": ended(1, "gone")}),
+                NodePhase::Failed,
+                Some("main: Error (exit code 1): gone: its log is not whole"),
+            ),
+            (
+                json!({"phase": "Failed", "reason": "OutOfMemory", "message": "too much", "containerStatuses": ended(137, "x")}),
+                NodePhase::Failed,
+                Some("OutOfMemory: too much"),
+            ),
+            (
+                json!({"phase": "Failed", "reason": "ImageRefused", "message": "not on the list"}),
+                NodePhase::Error,
+                Some("ImageRefused: not on the list"),
+            ),
+            (
+                json!({"phase": "Failed", "reason": "Interrupted", "message": "restarted", "containerStatuses": ended(137, "x")}),
+                NodePhase::Error,
+                Some("Interrupted: restarted"),
+            ),
+            (json!({"phase": "Failed"}), NodePhase::Failed, Some("pod  failed and does not say why")),
+            (
+                json!({"phase": "Succeeded"}),
+                NodePhase::Error,
+                Some("main: output parameter \"o\": no file /tmp/o was left"),
+            ),
+            (json!({"phase": "Odd"}), NodePhase::Error, Some("unexpected pod phase for : Odd")),
+        ] {
+            assert_eq!(assessed(&status), (phase, message.map(str::to_owned)), "{status}");
+        }
+    }
 }

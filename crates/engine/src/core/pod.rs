@@ -121,6 +121,8 @@ fn container(frame: &Frame<'_>, budget: &mut Budget) -> Result<Value, PodError> 
         }
     }
     if let Value::Object(fields) = &mut value {
+        // So that a failed step can say why in its status.
+        fields.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
         fields.retain(|_, field| !field.is_null());
     }
     Ok(value)

@@ -39,7 +39,7 @@ pub(crate) struct Cache {
     listed_pods: Option<HashSet<(Key, String)>>,
     has_workflows: bool,
     has_pods: bool,
-    /// The uids of pods that were removed while their workflow is worked on.
+    /// The uids of workflows and pods that were removed while the workflow is worked on.
     removed: HashMap<Key, BTreeSet<String>>,
 }
 
@@ -87,7 +87,7 @@ impl Cache {
                 let is_same =
                     self.workflows.get(&key).is_some_and(|known| known.metadata.uid == workflow.metadata.uid);
                 if is_same {
-                    self.forget(&key);
+                    self.bury(&key);
                 }
                 vec![key]
             }
@@ -107,7 +107,7 @@ impl Cache {
                 let gone: Vec<Key> =
                     self.workflows.keys().filter(|key| !listed.contains(key)).cloned().collect();
                 for key in &gone {
-                    self.forget(key);
+                    self.bury(key);
                 }
                 gone
             }
@@ -167,6 +167,14 @@ impl Cache {
         Some(key)
     }
 
+    /// Takes in a workflow that a request answered, unless the watch knows that it is gone.
+    pub(crate) fn put_answer(&mut self, key: &Key, workflow: Arc<Workflow>) {
+        let uid = workflow.metadata.uid.as_deref().unwrap_or_default();
+        if !self.removed.get(key).is_some_and(|removed| removed.contains(uid)) {
+            self.put_workflow(workflow);
+        }
+    }
+
     /// Takes in a pod that a request answered, unless the watch knows better.
     pub(crate) fn put_pod(&mut self, key: &Key, pod: Arc<PodView>) {
         let is_removed = self.removed.get(key).is_some_and(|removed| removed.contains(&pod.uid));
@@ -179,6 +187,15 @@ impl Cache {
     pub(crate) fn forget(&mut self, key: &Key) {
         self.workflows.remove(key);
         self.active.remove(key);
+    }
+
+    /// Forgets a workflow that the watch says is gone.
+    fn bury(&mut self, key: &Key) {
+        let uid = self.workflows.get(key).and_then(|workflow| workflow.metadata.uid.clone());
+        if let (Some(uid), Some(removed)) = (uid, self.removed.get_mut(key)) {
+            removed.insert(uid);
+        }
+        self.forget(key);
     }
 
     fn update_pod(&mut self, key: Key, pod: PodView) -> Option<Key> {
@@ -262,6 +279,18 @@ mod tests {
         cache.apply_workflow(Event::Init);
         assert_eq!(cache.apply_workflow(Event::InitDone), [key()]);
         assert_eq!(known_phase(&mut cache), None);
+    }
+
+    #[test]
+    fn a_workflow_removed_while_worked_on_does_not_come_back_with_the_report() {
+        let mut cache = Cache::default();
+        cache.put_workflow(Arc::new(workflow("u", 10, "Running")));
+        cache.observe(&key());
+        cache.apply_workflow(Event::Delete(workflow("u", 12, "Running")));
+        cache.put_answer(&key(), Arc::new(workflow("u", 11, "Running")));
+        assert_eq!(known_phase(&mut cache), None);
+        cache.apply_workflow(Event::Apply(workflow("new", 13, "")));
+        assert_eq!(known_phase(&mut cache).as_deref(), Some(""));
     }
 
     #[test]

@@ -4,4 +4,5 @@ mod garbage;
 mod golden;
 mod hostile;
 mod restart;
+mod shipped;
 mod world;

@@ -28,7 +28,7 @@ pub(crate) struct Script {
 }
 
 /// Something that happens.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Event {
     /// Seconds since the beginning.
