@@ -142,6 +142,19 @@ pub mod run {
         /// An object of that name exists on the build plane and is not the run's.
         pub const NAME_CONFLICT: &str = "NameConflict";
 
+        /// The reasons that no waiting removes: somebody has to change an object.
+        pub const BLOCKING: [&str; 9] = [
+            WORKFLOW_NOT_FOUND,
+            WORKFLOW_INVALID,
+            PARAMETERS_INVALID,
+            EXTERNAL_REF_NOT_FOUND,
+            RENDER_FAILED,
+            NOT_ADMITTED,
+            BUILD_PLANE_NOT_FOUND,
+            BUILD_PLANE_RESOLUTION_FAILED,
+            NAME_CONFLICT,
+        ];
+
         /// `WorkloadUpdated`: True.
         pub const WORKLOAD_UPDATED: &str = "WorkloadUpdated";
         /// `WorkloadUpdated`: the output was not there, not a Workload, or not for the run's component.

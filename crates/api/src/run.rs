@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::run;
 use crate::schema::{self, Object};
 
 /// One run of a Workflow.
@@ -85,6 +86,20 @@ pub struct WorkflowRunStatus {
     /// When the run ended on the build plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+}
+
+impl WorkflowRun {
+    /// Why the run does not start, where no waiting helps: somebody has to change the run, its Workflow or what they
+    /// refer to. It goes on by itself once that is done.
+    pub fn blocked(&self) -> Option<&Condition> {
+        let status = self.status.as_ref()?;
+        if status.phase != Some(RunPhase::Pending) {
+            return None;
+        }
+        let ready = status.conditions.iter().find(|condition| condition.type_ == run::READY)?;
+        let is_current = ready.observed_generation == self.metadata.generation;
+        (is_current && run::reason::BLOCKING.contains(&ready.reason.as_str())).then_some(ready)
+    }
 }
 
 /// Where a run stands.

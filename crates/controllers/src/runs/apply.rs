@@ -2,6 +2,7 @@
 
 use buildplane_api::WorkflowRun;
 use buildplane_api::conditions::run::reason;
+use futures::future::try_join_all;
 
 use super::build::{Objects, Owned, Prerequisite};
 use super::problem::Problem;
@@ -17,9 +18,10 @@ pub(super) async fn apply(
     plane: &str,
     objects: &Objects,
 ) -> Result<Applied, Problem> {
-    for prerequisite in &objects.prerequisites {
-        create_shared(remote, plane, prerequisite).await?;
-    }
+    create_shared(remote, plane, &objects.namespace).await?;
+    // All three stand in the namespace and none needs another to be there: what counts is the time of one request.
+    try_join_all(objects.prerequisites.iter().map(|prerequisite| create_shared(remote, plane, prerequisite)))
+        .await?;
     for owned in objects.resources.iter().chain([&objects.run]) {
         create_owned(remote, run, plane, owned).await?;
     }

@@ -11,6 +11,8 @@ use super::validate::Validated;
 /// Everything that a run puts onto its build plane, in the order in which it is created.
 #[derive(Debug)]
 pub(super) struct Objects {
+    /// Where the run's objects stand.
+    pub(super) namespace: Prerequisite,
     /// What all runs of the namespace share.
     pub(super) prerequisites: Vec<Prerequisite>,
     /// What the run's templates made.
@@ -57,7 +59,12 @@ pub(super) fn build(run: &WorkflowRun, validated: Validated) -> Objects {
         name,
     };
     let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows");
-    Objects { prerequisites: prerequisites(&namespace), resources, run: Owned { path, reference, object } }
+    Objects {
+        namespace: ci_namespace(&namespace),
+        prerequisites: prerequisites(&namespace),
+        resources,
+        run: Owned { path, reference, object },
+    }
 }
 
 fn own_resource(run: &WorkflowRun, namespace: &str, resource: AdmittedResource) -> Owned {
@@ -102,21 +109,24 @@ fn entries<'a>(metadata: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<S
     }
 }
 
-/// The namespace, the account of builds without a token, and the one thing that Argo's executor does under it.
+fn ci_namespace(name: &str) -> Prerequisite {
+    Prerequisite {
+        path: "/api/v1/namespaces".to_owned(),
+        object: json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": {label::MANAGED_BY: label::MANAGED_BY_RUNS}},
+        }),
+    }
+}
+
+/// The account of builds without a token, and the one thing that Argo's executor does under it.
 fn prerequisites(namespace: &str) -> Vec<Prerequisite> {
     const RBAC: &str = "rbac.authorization.k8s.io/v1";
     let managed = json!({label::MANAGED_BY: label::MANAGED_BY_RUNS});
     let role = format!("{SERVICE_ACCOUNT}-role");
     let binding = format!("{SERVICE_ACCOUNT}-role-binding");
     vec![
-        Prerequisite {
-            path: "/api/v1/namespaces".to_owned(),
-            object: json!({
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": namespace, "labels": managed},
-            }),
-        },
         Prerequisite {
             path: collection("v1", namespace, "serviceaccounts"),
             object: json!({

@@ -230,6 +230,7 @@ fn is_waiting(run: &WorkflowRun) -> bool {
 
 impl PlaneListener for Runs {
     fn plane_touched(&self, cr: &CrRef) {
+        self.context.watches.wake(cr);
         match cr.kind() {
             PlaneKind::BuildPlane => {
                 self.enqueue_where(|run| {

@@ -11,10 +11,11 @@ use buildplane_argo::Workflow;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::follow::follow;
+use crate::follow::follow_woken;
 use crate::gateway::GatewayClient;
 use crate::queue::Queue;
 
@@ -39,6 +40,7 @@ struct Watch {
     users: HashSet<ObjectRef<WorkflowRun>>,
     view: View,
     cancel: CancellationToken,
+    wake: Arc<Notify>,
 }
 
 /// What a watch has seen.
@@ -82,8 +84,10 @@ impl Watches {
         let writer = Writer::default();
         let view = View { workflows: writer.as_reader(), synced: Arc::default() };
         let cancel = self.shutdown.child_token();
-        self.tasks.spawn(Arc::clone(self).follow(key.clone(), writer, view.clone(), cancel.clone()));
-        active.insert(key, Watch { users: HashSet::from([run]), view: view.clone(), cancel });
+        let watch = Watch { users: HashSet::from([run]), view: view.clone(), cancel, wake: Arc::default() };
+        let (cancel, wake) = (watch.cancel.clone(), Arc::clone(&watch.wake));
+        self.tasks.spawn(Arc::clone(self).follow(key.clone(), writer, cancel, wake));
+        active.insert(key, watch);
         view
     }
 
@@ -106,19 +110,26 @@ impl Watches {
         self.tasks.wait().await;
     }
 
+    /// There is news about a plane object: watches that wait after a failure try again now.
+    pub(super) fn wake(&self, cr: &CrRef) {
+        for (_, watch) in self.active().iter().filter(|(key, _)| key.cr == *cr) {
+            watch.wake.notify_waiters();
+        }
+    }
+
     async fn follow(
         self: Arc<Self>,
         key: Key,
         mut writer: Writer<Workflow>,
-        view: View,
         cancel: CancellationToken,
+        wake: Arc<Notify>,
     ) {
         let client = self.gateway.plane(&key.plane_id, &key.cr);
         let api = Api::<Workflow>::namespaced(client, &key.namespace);
         let selector = format!("{}={}", label::MANAGED_BY, label::MANAGED_BY_RUNS);
         let events = watcher(api, watcher::Config::default().labels(&selector));
         let what = format!("Workflows of {} in {}", key.cr, key.namespace);
-        follow(&what, events, &cancel, |mut event| {
+        follow_woken(&what, events, &cancel, &wake, |mut event| {
             if let watcher::Event::Apply(workflow) | watcher::Event::InitApply(workflow) = &mut event {
                 workflow.metadata.managed_fields = None;
             }
@@ -128,9 +139,10 @@ impl Watches {
                     self.queue.extend(run_of(workflow));
                 }
                 watcher::Event::InitDone => {
-                    view.synced.store(true, Ordering::Release);
-                    let users = self.active().get(&key).map(|watch| watch.users.clone());
-                    self.queue.extend(users.into_iter().flatten());
+                    if let Some(watch) = self.active().get(&key) {
+                        watch.view.synced.store(true, Ordering::Release);
+                        self.queue.extend(watch.users.iter().cloned());
+                    }
                 }
                 watcher::Event::Init | watcher::Event::InitApply(_) => {}
             }

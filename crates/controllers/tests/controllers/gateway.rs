@@ -38,6 +38,8 @@ struct Known {
     registered: BTreeMap<Key, String>,
     connected: BTreeSet<Key>,
     n_proxied: usize,
+    /// Ends what is streaming through the tunnel.
+    streams: CancellationToken,
 }
 
 impl FakeGateway {
@@ -72,7 +74,10 @@ impl FakeGateway {
 
     /// The agent leaves.
     pub(crate) fn disconnect(&self, key: &str) {
-        self.state(|state| state.connected.remove(key));
+        self.state(|state| {
+            state.connected.remove(key);
+            std::mem::take(&mut state.streams).cancel();
+        });
         self.tell(key);
     }
 
@@ -88,6 +93,7 @@ impl FakeGateway {
         self.state(|state| {
             state.instance += 1;
             state.registered.clear();
+            std::mem::take(&mut state.streams).cancel();
         });
         let mut restart = self.shared.restart.lock().expect("not poisoned");
         std::mem::take(&mut *restart).cancel();
@@ -179,9 +185,9 @@ async fn proxy(
     mut request: Request,
 ) -> Response {
     let key = format!("{kind}/{id}/{namespace}/{name}");
-    let (registered, connected) = gateway.state(|state| {
+    let (registered, connected, streams) = gateway.state(|state| {
         state.n_proxied += 1;
-        (state.registered.contains_key(&key), state.connected.contains(&key))
+        (state.registered.contains_key(&key), state.connected.contains(&key), state.streams.clone())
     });
     if !registered {
         return refusal(StatusCode::NOT_FOUND, "no such plane object");
@@ -191,7 +197,11 @@ async fn proxy(
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     *request.uri_mut() = format!("/{path}{query}").parse().expect("a path");
-    gateway.shared.plane.clone().oneshot(request).await.into_response()
+    let answer = gateway.shared.plane.clone().oneshot(request).await.into_response();
+    answer.map(|body| {
+        let stream = futures::StreamExt::take_until(body.into_data_stream(), streams.cancelled_owned());
+        Body::from_stream(stream)
+    })
 }
 
 fn refusal(code: StatusCode, message: &str) -> Response {

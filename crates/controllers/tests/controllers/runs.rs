@@ -190,6 +190,8 @@ async fn parameters_that_do_not_fit_are_told_and_can_be_put_right() {
     let wrong = json!({"workflow": {"name": "docker", "parameters": {"url": 1}}});
     world.create::<WorkflowRun>(run("run-1", &wrong)).await;
     until(&world, "run-1", "Ready", "False/ParametersInvalid").await;
+    let blocked = world.of::<WorkflowRun>().get("run-1").await.expect("the run");
+    assert!(blocked.blocked().is_some_and(|condition| condition.message.contains("parameters.url")));
     let patch = Patch::Merge(json!({"spec": {"workflow": {"parameters": {"url": "https://git/x"}}}}));
     world.of::<WorkflowRun>().patch("run-1", &PatchParams::default(), &patch).await.expect("the run");
     until(&world, "run-1", "WorkflowRunning", "False/WorkflowPending").await;
@@ -302,6 +304,19 @@ async fn a_run_whose_time_is_over_is_deleted() {
         world.of::<WorkflowRun>().get_opt("run-1").await.expect("an answer").is_none().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_the_agent_was_away_is_told_when_it_is_back() {
+    let world = world().await;
+    world.create::<WorkflowRun>(run("run-1", &json!({}))).await;
+    until(&world, "run-1", "WorkflowRunning", "False/WorkflowPending").await;
+    world.gateway.disconnect(PLANE);
+    world.gateway.restart();
+    world.engine_says("run-1", &succeeded(&workload("greeter"))).await;
+    eventually("the plane is registered again", async || world.gateway.registered(PLANE)).await;
+    world.gateway.connect(PLANE);
+    until(&world, "run-1", "Ready", "True/WorkflowSucceeded").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,10 +38,10 @@ fn holding_is_the_runs_own_word() {
 fn the_account_of_builds_has_no_token_and_may_report_results_alone() {
     let objects = objects(&run(&json!({"url": "x"})));
     let kinds: Vec<_> = objects.prerequisites.iter().map(|p| p.object["kind"].clone()).collect();
-    assert_eq!(kinds, ["Namespace", "ServiceAccount", "Role", "RoleBinding"]);
-    assert_eq!(objects.prerequisites[1].object["automountServiceAccountToken"], false);
+    assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding"]);
+    assert_eq!(objects.prerequisites[0].object["automountServiceAccountToken"], false);
     assert_eq!(
-        objects.prerequisites[2].object["rules"],
+        objects.prerequisites[1].object["rules"],
         json!([{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}])
     );
     assert_eq!(objects.run.object["spec"]["automountServiceAccountToken"], false);
