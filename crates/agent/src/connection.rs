@@ -108,8 +108,9 @@ impl Connection {
         requests: Arc<Requests>,
         leave: CancellationToken,
     ) -> Result<(), ConnectionError> {
+        let left = leave.clone();
         let service = tower::service_fn(move |request| {
-            let answer = Arc::clone(&requests).answer(request);
+            let answer = Arc::clone(&requests).answer(request, left.clone());
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         });
         serve(self.stream, service, &self.settings, leave).await.map_err(ConnectionError::Tunnel)

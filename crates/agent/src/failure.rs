@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
+use crate::until::Until;
+
 /// A response of the local API, streamed, or one of our own.
-pub(crate) type Body = Either<Incoming, Full<Bytes>>;
+pub(crate) type Body = Either<Until, Full<Bytes>>;
 
 /// Why the agent does not carry a request out.
 #[derive(Debug, Clone, PartialEq, Eq)]

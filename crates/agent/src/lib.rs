@@ -22,6 +22,7 @@ mod metrics;
 pub mod policy;
 mod requests;
 mod service;
+mod until;
 
 pub use config::{Config, GatewayUrl, InvalidGatewayUrl, ServerCa};
 pub use error::Error;

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::{CrRef, PlaneType};
 use buildplane_tunnel::BoxError;
@@ -17,6 +18,7 @@ use crate::failure::{Body, Failure};
 use crate::local_api::{LocalApi, RequestBody};
 use crate::metrics::{Code, Metrics};
 use crate::policy::{Allowed, Attributes, Policy};
+use crate::until::Until;
 
 /// The one target that is shipped.
 const TARGET: &str = "k8s";
@@ -32,10 +34,14 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Answers one request.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request of a connection that is left when `leave` is cancelled.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        leave: CancellationToken,
+    ) -> Response<Body> {
         let request_id = text(request.headers(), &wire::REQUEST_ID).unwrap_or_default().to_owned();
-        let response = match self.carry_out(request).await {
+        let response = match self.carry_out(request, &leave).await {
             Ok(response) => response,
             Err(failure) => {
                 if failure.code == StatusCode::FORBIDDEN {
@@ -54,7 +60,11 @@ impl Requests {
         response
     }
 
-    async fn carry_out(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+    async fn carry_out(
+        &self,
+        request: Request<Incoming>,
+        leave: &CancellationToken,
+    ) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
         if head.method == Method::CONNECT {
             let message = "upgraded connections (exec, attach, port-forward) are not carried yet";
@@ -94,7 +104,8 @@ impl Requests {
                 "the build plane's API cannot be reached by its agent",
             )
         })?;
-        relay(response)
+        let (head, body) = relay(response)?.into_parts();
+        Ok(Response::from_parts(head, Either::Left(Until::new(body, query.endless(), leave))))
     }
 
     fn custom_resource(&self, headers: &HeaderMap) -> Result<CrRef, Failure> {
@@ -155,7 +166,7 @@ async fn read_namespace(headers: &HeaderMap, body: Incoming) -> Result<(String, 
 }
 
 /// What of the local API's answer enters the tunnel.
-fn relay(response: Response<Incoming>) -> Result<Response<Body>, Failure> {
+fn relay(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
     let (mut head, body) = response.into_parts();
     let status = head.status;
     if status.is_informational() || (status.is_redirection() && status != StatusCode::NOT_MODIFIED) {
@@ -167,7 +178,7 @@ fn relay(response: Response<Incoming>) -> Result<Response<Body>, Failure> {
     if let Some(length) = length.filter(|_| body.is_end_stream()) {
         head.headers.insert(header::CONTENT_LENGTH, length);
     }
-    Ok(Response::from_parts(head, Either::Left(body)))
+    Ok(Response::from_parts(head, body))
 }
 
 fn bad_request(reason: impl std::fmt::Display) -> Failure {

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Empty};
+use tokio_util::sync::CancellationToken;
 
-use buildplane_tunnel::{BoxError, Rejected, RequestBody, StreamBody, wire};
+use buildplane_tunnel::wire::{self, CanonicalQuery};
+use buildplane_tunnel::{BoxError, Rejected, RequestBody, StreamBody};
 
 use crate::audit::Audit;
 use crate::authorize::{Action, Authorizer, Caller};
@@ -31,6 +33,8 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Metrics,
     pub(crate) request_bytes: u64,
     pub(crate) response_head: Duration,
+    /// Cancelled when the gateway should stop.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Proxy {
@@ -43,11 +47,15 @@ impl Proxy {
         let mut audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
         let upload = Arc::new(Upload::default());
         let request_id = HeaderValue::try_from(audit.request_id.as_str()).ok();
+        let endless = CanonicalQuery::parse(request.uri().query()).ok().and_then(|query| query.endless());
         let sent = self.send(caller, request, &mut audit, &upload).await;
         let mut response = match sent {
             Ok((response, admission)) => {
                 audit.answered(response.status());
-                response.map(|body| Body::new(Relayed::new(body, admission.revoked, upload, audit)))
+                response.map(|body| {
+                    let relayed = Relayed::new(body, admission.revoked, upload, audit);
+                    Body::new(relayed.until(endless, &self.stop))
+                })
             }
             Err(failure) => {
                 audit.sent = upload.n_bytes();
@@ -149,7 +157,10 @@ impl Proxy {
                     last = error.to_string();
                     request = *unsent;
                 }
-                Err(Rejected { error, request: None }) if is_empty && error.is_unprocessed() => {
+                // What only reads may be done twice.
+                Err(Rejected { error, request: None })
+                    if is_empty && (error.is_unprocessed() || outgoing.method.is_safe()) =>
+                {
                     last = error.to_string();
                     request = outgoing.request(empty());
                 }

@@ -195,14 +195,7 @@ impl Registry {
             let Some(registration) = state.registrations.get_mut(&cr) else { continue };
             if registration.route.admits(link) {
                 registration.last_seen = registration.last_seen.max(Some(seen));
-                let left = registration
-                    .route
-                    .admissions()
-                    .iter()
-                    .filter(|a| a.link.id != link.id)
-                    .cloned()
-                    .collect();
-                registration.route.replace(left);
+                registration.route.forget(link);
                 self.announce(&state, &cr);
             }
         }

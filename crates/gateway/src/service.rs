@@ -132,7 +132,7 @@ fn internal(config: &Config, registry: &Arc<Registry>, stop: CancellationToken) 
         registry: Arc::clone(registry),
         authorizer: Arc::clone(authorizer),
         instance: uuid::Uuid::new_v4().to_string(),
-        shutdown: stop,
+        shutdown: stop.clone(),
     }));
     let proxy = Arc::new(Proxy {
         registry: Arc::clone(registry),
@@ -140,6 +140,7 @@ fn internal(config: &Config, registry: &Arc<Registry>, stop: CancellationToken) 
         metrics: config.metrics.clone(),
         request_bytes: config.limits.request_bytes,
         response_head: config.limits.response_head,
+        stop,
     });
     Internal { proxy, planes, hosts: config.hosts.as_slice().into() }
 }

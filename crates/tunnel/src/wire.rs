@@ -12,7 +12,7 @@ pub use headers::{
     forward_trailers,
 };
 pub use path::{CanonicalPath, PathError};
-pub use query::{CanonicalQuery, QueryError};
+pub use query::{CanonicalQuery, Endless, QueryError};
 
 /// The value of a hexadecimal digit.
 fn hex(digit: u8) -> Option<u8> {

@@ -21,7 +21,7 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nhost: gateway\r\nconnection: upgrad
 async fn gateway() -> (DuplexStream, tokio::task::JoinHandle<Result<(), Error>>) {
     let (mut near, far) = tokio::io::duplex(1024 * 1024);
     let driver = tokio::spawn(async move {
-        let settings = Settings { heartbeat: Duration::from_secs(60), ..Settings::default() };
+        let settings = Settings { heartbeat: Duration::from_mins(1), ..Settings::default() };
         let (found, mut accepted) = tokio::sync::mpsc::channel(1);
         let service = hyper::service::service_fn(move |mut request| {
             let (response, accepted) = Upgrade::check(&mut request).unwrap().accept::<Empty<Bytes>>();
@@ -50,11 +50,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match u16::try_from(payload.len()) {
         Ok(length) if length < 126 => frame.push(0x80 | u8::try_from(length).unwrap()),
         Ok(length) => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend_from_slice(&length.to_be_bytes());
         }
         Err(_) => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7f);
             frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }
@@ -71,8 +71,8 @@ async fn frames_that_break_the_protocol_end_the_connection() {
     endless.extend_from_slice(&[0; 64]);
     let mut unmasked = vec![0x82, 9];
     unmasked.extend_from_slice(&settings);
-    let mut fragments = frame(0x02, &[0; 200_000]);
-    fragments.extend(frame(0x00, &[0; 200_000]));
+    let mut fragments = frame(0x02, &vec![0; 200_000]);
+    fragments.extend(frame(0x00, &vec![0; 200_000]));
     for (name, bytes) in [
         ("unmasked", unmasked),
         ("reserved opcode", frame(0x83, b"x")),
@@ -84,7 +84,7 @@ async fn frames_that_break_the_protocol_end_the_connection() {
         ("continuation of nothing", frame(0x80, b"x")),
         ("text", frame(0x81, b"{}")),
         ("text that is not UTF-8", frame(0x81, &[0xff])),
-        ("message above the limit", frame(0x82, &[0; 300_000])),
+        ("message above the limit", frame(0x82, &vec![0; 300_000])),
         ("fragments above the limit", fragments),
         ("close code 1005", frame(0x88, &[0x03, 0xed])),
         ("close code 9999", frame(0x88, &[0x27, 0x0f])),

@@ -236,3 +236,45 @@ async fn an_agent_with_several_connections_counts_once() {
     assert_eq!(unknown["lastSeen"], "0001-01-01T00:00:00Z");
     assert_eq!(controller.get(&format!("{SHARED}/status?name=Not_a_name")).await.status(), 400);
 }
+
+#[tokio::test]
+async fn what_an_agent_drops_is_asked_of_another_where_it_only_reads() {
+    let rig = Rig::start().await;
+    let ca = Authority::generate("ca", HOUR).unwrap();
+    let mut controller = rig.controller().await;
+    controller.register("team/default", ca.cert_pem()).await;
+    let identity = agent_leaf(&ca);
+    for _ in 0..4 {
+        // One agent that answers, and one that hangs up as soon as it is asked.
+        let steady = rig.dial(&identity, CLAIM, &[("x-openchoreo-agent-instance", "steady")]).await.unwrap();
+        let answers = tower::service_fn(|_request| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new("steady".to_owned()))
+        });
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { serve(steady, answers, &Settings::default(), stopped).await });
+        let fickle = rig.dial(&identity, CLAIM, &[("x-openchoreo-agent-instance", "fickle")]).await.unwrap();
+        let asked = std::sync::Arc::new(tokio::sync::Notify::new());
+        let hangs_up = std::sync::Arc::clone(&asked);
+        let hangs = tower::service_fn(move |_request: http::Request<hyper::body::Incoming>| {
+            hangs_up.notify_one();
+            std::future::pending::<Result<http::Response<String>, std::convert::Infallible>>()
+        });
+        tokio::spawn(async move {
+            let settings = Settings::default();
+            tokio::select! {
+                _ended = serve(fickle, hangs, &settings, CancellationToken::new()) => {}
+                () = asked.notified() => {}
+            }
+        });
+        controller.until_agents("team/default", 2).await;
+        for _ in 0..2 {
+            let response = controller.get(&format!("{TEAM_PROXY}/version")).await;
+            assert_eq!(response.status(), 200);
+            assert_eq!(text(response).await, "steady");
+        }
+        controller.until_agents("team/default", 1).await;
+        stop.cancel();
+        controller.until_agents("team/default", 0).await;
+    }
+}

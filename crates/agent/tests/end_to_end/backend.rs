@@ -113,6 +113,7 @@ fn router(seen: Arc<Seen>) -> Router {
         .route(&format!("{TEAM}/pods/{{name}}/log"), get(log))
         .route(&format!("{TEAM}/configmaps"), post(length))
         .route(&format!("{TEAM}/configmaps/redirect"), get(redirect))
+        .route(&format!("{TEAM}/configmaps/slow"), get(slow))
         .route("/api/v1/namespaces", post(|body: Bytes| async move { (StatusCode::CREATED, body) }))
         .fallback(|| async { "found" })
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&seen), record));
@@ -175,6 +176,11 @@ async fn length(body: Body) -> String {
         n_bytes += chunk.len();
     }
     n_bytes.to_string()
+}
+
+async fn slow() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    "at last"
 }
 
 async fn redirect() -> Response<Body> {

@@ -247,6 +247,60 @@ async fn an_agent_returns_after_the_gateway_restarts() {
     assert_eq!(text(controller.get(&format!("{TEAM_PROXY}/version")).await).await, "found");
 }
 
+/// Reads a body to its end, and tells whether it ended with an error.
+async fn breaks(body: &mut Incoming) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_answers_what_is_in_flight_and_waits_for_no_watch() {
+    let (mut rig, backend, _agent, mut controller) = Rig::connected().await;
+    let pods = format!("{TEAM_PROXY}/api/v1/namespaces/openchoreo-ci-team/pods");
+    let mut watched = controller.get(&format!("{pods}?watch=true")).await.into_body();
+    assert!(chunk(&mut watched).await.is_some());
+    let mut log = controller.get(&format!("{pods}/x/log?follow=true")).await.into_body();
+    assert!(chunk(&mut log).await.is_some());
+    let mut other = rig.controller().await;
+    let slow = tokio::spawn(async move {
+        let slow = format!("{TEAM_PROXY}/api/v1/namespaces/openchoreo-ci-team/configmaps/slow");
+        text(other.get(&slow).await).await
+    });
+    eventually("the slow request is there", || {
+        backend.seen.requests().iter().any(|(path, _)| path.ends_with("/slow"))
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let (read, ()) = tokio::join!(
+        async {
+            // A watch ends, so that its reader takes it up elsewhere; a log breaks, so that nobody takes it for whole.
+            let log_broke = breaks(&mut log).await;
+            let watch_broke = breaks(&mut watched).await;
+            (watch_broke, log_broke)
+        },
+        rig.stop_gateway()
+    );
+    assert_eq!(read, (false, true));
+    assert_eq!(slow.await.unwrap(), "at last");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_waits_for_no_watch() {
+    let (_rig, _backend, agent, mut controller) = Rig::connected().await;
+    let pods = format!("{TEAM_PROXY}/api/v1/namespaces/openchoreo-ci-team/pods?watch=true");
+    let mut watched = controller.get(&pods).await.into_body();
+    assert!(chunk(&mut watched).await.is_some());
+    drop(agent);
+    let begun = std::time::Instant::now();
+    assert!(!breaks(&mut watched).await);
+    assert!(begun.elapsed() < Duration::from_millis(250), "it took {:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn an_agent_that_leaves_is_gone_at_once_and_a_second_takes_over() {
     let (rig, backend, first, mut controller) = Rig::connected().await;

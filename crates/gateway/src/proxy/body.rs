@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use buildplane_tunnel::{BoxError, StreamBody, wire};
+use buildplane_tunnel::wire::{self, Endless};
+use buildplane_tunnel::{BoxError, StreamBody};
 
 use crate::audit::Audit;
 
@@ -93,6 +94,8 @@ where
 enum Cut {
     #[error("the connection may no longer speak for the custom resource")]
     Revoked,
+    #[error("the gateway is shutting down")]
+    Shutdown,
     #[error("the stream from the agent failed")]
     Stream(#[source] buildplane_tunnel::Error),
 }
@@ -103,6 +106,7 @@ enum Cut {
 pub(crate) struct Relayed {
     body: StreamBody,
     revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    endless: Option<(Endless, Pin<Box<WaitForCancellationFutureOwned>>)>,
     upload: Arc<Upload>,
     audit: Audit,
 }
@@ -117,7 +121,13 @@ impl Relayed {
         if body.is_end_stream() {
             audit.outcome = "complete";
         }
-        Self { body, revoked: Box::pin(revoked.cancelled_owned()), upload, audit }
+        Self { body, revoked: Box::pin(revoked.cancelled_owned()), endless: None, upload, audit }
+    }
+
+    /// A response without an end of its own ends with the gateway, which would otherwise wait for it.
+    pub(crate) fn until(mut self, endless: Option<Endless>, stop: &CancellationToken) -> Self {
+        self.endless = endless.map(|endless| (endless, Box::pin(stop.clone().cancelled_owned())));
+        self
     }
 }
 
@@ -133,6 +143,15 @@ impl Body for Relayed {
         if this.revoked.as_mut().poll(cx).is_ready() {
             this.audit.outcome = "revoked";
             return Poll::Ready(Some(Err(Cut::Revoked.into())));
+        }
+        if let Some((endless, stop)) = &mut this.endless
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            this.audit.outcome = "shutdown";
+            return Poll::Ready(match endless {
+                Endless::Watch => None,
+                Endless::Follow => Some(Err(Cut::Shutdown.into())),
+            });
         }
         match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => {

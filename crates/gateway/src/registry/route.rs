@@ -107,6 +107,14 @@ impl Route {
         !same
     }
 
+    /// Forgets a connection that has ended. Its requests fail by themselves, and those that may are asked of another
+    /// connection; a revocation would refuse them.
+    pub(super) fn forget(&self, link: &Link) {
+        let left =
+            self.admissions.load().iter().filter(|admission| admission.link.id != link.id).cloned().collect();
+        self.admissions.store(Arc::new(left));
+    }
+
     /// Who is connected; an agent with several connections counts once.
     pub(crate) fn status(&self, last_seen: Option<Timestamp>) -> Status {
         let now = Timestamp::now();

@@ -57,6 +57,27 @@ impl CanonicalQuery {
     pub fn values<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> + 'q {
         self.pairs.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
     }
+
+    /// Whether the response goes on until somebody ends it, and how a reader takes its end.
+    pub fn endless(&self) -> Option<Endless> {
+        let set = |key| self.values(key).any(|value| matches!(value, "true" | "1"));
+        if set("watch") {
+            Some(Endless::Watch)
+        } else if set("follow") {
+            Some(Endless::Follow)
+        } else {
+            None
+        }
+    }
+}
+
+/// A response without an end of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endless {
+    /// A watch: readers take up where it ended.
+    Watch,
+    /// A log that is followed: readers take its end for the end of the log, so it must break instead.
+    Follow,
 }
 
 fn decode(text: &str) -> Result<String, QueryError> {
