@@ -61,6 +61,14 @@ impl ErrorKind {
         }
     }
 
+    /// Whether validation rules are pointless beside an error of this kind.
+    pub(crate) fn blocks_rules(self) -> bool {
+        matches!(
+            self,
+            Self::NotSupported | Self::Required | Self::TooLong | Self::TooMany | Self::TypeInvalid
+        )
+    }
+
     /// Whether Kubernetes leaves the value out of the text of this kind.
     fn hides_value(self) -> bool {
         matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
@@ -164,8 +172,8 @@ impl FieldError {
         if let (Some(value), false) = (&self.bad_value, self.kind.hides_value()) {
             text.push_str(": ");
             text.push_str(&match value {
-                Value::Null => quote("null"),
                 Value::String(string) => quote(string),
+                Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),
                 other => other.to_string(),
             });
         }
@@ -220,6 +228,8 @@ pub(crate) enum Location<'a> {
     Root,
     /// A property of an object.
     Field(&'a Location<'a>, &'a str),
+    /// An entry of a map: `labels[a.b/c]`.
+    Key(&'a Location<'a>, &'a str),
     /// An item of a list.
     Index(&'a Location<'a>, usize),
 }
@@ -232,7 +242,7 @@ impl fmt::Display for Location<'_> {
         loop {
             match at {
                 Self::Root => break,
-                Self::Field(parent, _) | Self::Index(parent, _) => {
+                Self::Field(parent, _) | Self::Key(parent, _) | Self::Index(parent, _) => {
                     chain.push(at);
                     at = parent;
                 }
@@ -243,6 +253,7 @@ impl fmt::Display for Location<'_> {
                 Self::Root => {}
                 Self::Field(_, name) if position == 0 => f.write_str(name)?,
                 Self::Field(_, name) => write!(f, ".{name}")?,
+                Self::Key(_, name) => write!(f, "[{name}]")?,
                 Self::Index(_, index) => write!(f, "[{index}]")?,
             }
         }
@@ -262,7 +273,8 @@ mod tests {
         check(FieldError::required("spec.a", "must be set"), "spec.a: Required value: must be set");
         check(FieldError::invalid("spec.a", "x\"y", "bad"), r#"spec.a: Invalid value: "x\"y": bad"#);
         check(FieldError::invalid("spec.a", 3, "bad"), "spec.a: Invalid value: 3: bad");
-        check(FieldError::invalid("spec.a", Value::Null, "bad"), r#"spec.a: Invalid value: "null": bad"#);
+        check(FieldError::invalid("spec.a", Value::Null, "bad"), "spec.a: Invalid value: null: bad");
+        check(FieldError::invalid("spec.a", 3.0, "bad"), "spec.a: Invalid value: 3: bad");
         check(
             FieldError::duplicate("spec.l[1]", json!({"name": "a"})),
             r#"spec.l[1]: Duplicate value: {"name":"a"}"#,

@@ -93,7 +93,10 @@ impl Schema {
 
     /// What the schema says is wrong with the object; at most [`MAX_REPORTED`] errors. Does not evaluate rules.
     pub fn validate(&self, object: &Value, previous: Previous<'_>) -> Vec<FieldError> {
-        validate::validate(self.root(), object, previous)
+        let mut errors = validate::validate(self.root(), object, previous);
+        errors.extend(validate::invariants(self.root(), object, previous));
+        errors.truncate(MAX_REPORTED);
+        errors
     }
 
     /// Evaluates `x-kubernetes-validations`. Call it only on an object that [`Schema::validate`] accepts.
@@ -102,6 +105,23 @@ impl Schema {
     /// `optionalOldSelf` is set.
     pub fn validate_rules(&self, object: &Value, previous: Previous<'_>) -> Vec<FieldError> {
         rules::validate(self.root(), object, previous)
+    }
+
+    /// [`Schema::validate`], then [`Schema::validate_rules`] unless an error makes them meaningless: what an API
+    /// server answers.
+    pub fn judge(&self, object: &Value, previous: Previous<'_>) -> Vec<FieldError> {
+        let mut errors = self.validate(object, previous);
+        if !self.root().has_rules() {
+            return errors;
+        }
+        if errors.iter().any(|error| error.kind.blocks_rules()) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            errors.push(FieldError::invalid("<nil>", Value::Null, detail));
+        } else {
+            errors.extend(self.validate_rules(object, previous));
+        }
+        errors
     }
 
     pub(crate) fn root(&self) -> Node<'_> {

@@ -1,5 +1,7 @@
 //! The schemas of real built-in kinds, as `k8s-openapi` describes them.
 
+#![expect(clippy::unwrap_used, reason = "malformed test data fails the test")]
+
 use buildplane_apimachinery::managed::{self, OnConflict, Scope, Writer};
 use buildplane_apimachinery::patch;
 use buildplane_apimachinery::schema::{Previous, Schema};

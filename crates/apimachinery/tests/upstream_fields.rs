@@ -1,6 +1,8 @@
 //! Sequences of writes whose outcome was recorded from Kubernetes' own field manager (`k8s.io/apimachinery` 0.36,
 //! `managedfields`), fed with the same schema and documents. Each line of the data is one sequence.
 
+#![expect(clippy::unwrap_used, reason = "malformed test data fails the test")]
+
 use buildplane_apimachinery::managed::{self, FieldSet, OnConflict, Scope, Writer};
 use buildplane_apimachinery::schema::Schema;
 use jiff::Timestamp;

@@ -359,7 +359,7 @@ fn an_untracked_object_is_tracked_from_its_first_apply() {
         r#"Apply failed with 1 conflict: conflict with "before-first-apply" using test/v1: .data.x"#
     );
     cluster.apply("a", json!({"data": {"x": "2"}}));
-    assert_eq!(cluster.owners(), ["a Apply: .data.x", "before-first-apply Update: .data.x"]);
+    assert_eq!(cluster.owners(), ["a Apply: .data.x", "before-first-apply Update: .data .data.x"]);
 }
 
 #[test]

@@ -109,7 +109,9 @@ impl<'s> Compiler<'s> {
                 properties.iter().filter(|(_, child)| has_default(child)).map(|(name, _)| name.clone());
             self.nodes[id].defaulted = defaulted.collect();
         }
-        self.mark_rules();
+        if matches!(self.source, Source::CustomResource) {
+            self.mark();
+        }
         let custom = matches!(self.source, Source::CustomResource);
         Schema { arena: Arc::new(Arena { nodes: self.nodes, custom }) }
     }
@@ -130,18 +132,25 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    /// Children are compiled after their parents, so that one pass from the end sees them first. Only custom
-    /// resources have rules, and they have no references.
-    fn mark_rules(&mut self) {
+    /// Notes which parts of a custom resource's schema need the walks that most parts do not. Children are compiled
+    /// after their parents, so that one pass from the end sees them first.
+    fn mark(&mut self) {
         for id in (0..self.nodes.len()).rev() {
             let node = &self.nodes[id];
             let entry = match node.additional {
                 Additional::Schema(entry) => Some(entry),
                 Additional::Unknown => None,
             };
-            let mut below = node.properties.values().copied().chain(node.items).chain(entry);
-            let has_rules = !node.rules.is_empty() || below.any(|child| self.nodes[child as usize].has_rules);
+            let below: Vec<NodeId> =
+                node.properties.values().copied().chain(node.items).chain(entry).collect();
+            let any_below =
+                |has: fn(&NodeData) -> bool| below.iter().any(|child| has(&self.nodes[*child as usize]));
+            let has_rules = !node.rules.is_empty() || any_below(|child| child.has_rules);
+            let has_invariants = node.embedded_resource
+                || node.list_type != super::ListType::Atomic
+                || any_below(|child| child.has_invariants);
             self.nodes[id].has_rules = has_rules;
+            self.nodes[id].has_invariants = has_invariants;
         }
     }
 
@@ -239,7 +248,7 @@ impl<'s> Compiler<'s> {
         if definition.is_some_and(builtin::is_any) {
             node = NodeData { preserve_unknown: true, ..NodeData::default() };
         }
-        self.judge_type(&mut node, keywords, at)?;
+        self.judge_type(&mut node, at)?;
         if node.embedded_resource {
             self.embedded_members(&mut node)?;
         }
@@ -380,23 +389,11 @@ impl<'s> Compiler<'s> {
     }
 
     /// Holds the type against what a structural schema must say, and settles what an untyped node means.
-    fn judge_type(
-        &self,
-        node: &mut NodeData,
-        keywords: &Map<String, Value>,
-        at: &At,
-    ) -> Result<(), SchemaError> {
+    fn judge_type(&self, node: &mut NodeData, at: &At) -> Result<(), SchemaError> {
         match self.source {
             Source::CustomResource => {
                 if node.types.is_any() && !at.logical && !node.int_or_string && !node.preserve_unknown {
                     return Err(at.error("type", format!("Required value: {}", at.untyped)));
-                }
-                if node.int_or_string
-                    && let Some(checks) = &mut node.checks
-                    && is_integer_or_string(keywords)
-                {
-                    // The customary `anyOf: [{type: integer}, {type: string}]` says nothing more.
-                    checks.any_of.clear();
                 }
                 if node.types.has(Types::ARRAY) && node.items.is_none() && !at.logical {
                     return Err(at.error("items", "Required value: must be specified"));
@@ -458,14 +455,6 @@ fn reference_of(keywords: &Map<String, Value>) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-fn is_integer_or_string(keywords: &Map<String, Value>) -> bool {
-    let kinds: Option<Vec<&str>> = keywords
-        .get("anyOf")
-        .and_then(Value::as_array)
-        .and_then(|list| list.iter().map(|schema| schema.get("type").and_then(Value::as_str)).collect());
-    kinds.is_some_and(|kinds| kinds == ["integer", "string"] || kinds == ["string", "integer"])
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ impl Types {
     pub(super) const INTEGER: Self = Self(1 << 3);
     pub(super) const NUMBER: Self = Self(1 << 4);
     pub(super) const STRING: Self = Self(1 << 5);
+    pub(super) const NUMERIC: Self = Self((1 << 3) | (1 << 4));
+    pub(super) const INTEGER_OR_STRING: Self = Self((1 << 3) | (1 << 5));
 
     pub(super) fn named(name: &str) -> Option<Self> {
         TYPE_NAMES.iter().position(|known| *known == name).map(|bit| Self(1 << bit))
@@ -109,6 +111,8 @@ pub(crate) struct NodeData {
     pub(super) default: Option<Value>,
     pub(super) checks: Option<Box<Checks>>,
     pub(super) rules: Vec<Rule>,
+    /// Whether this node or one below it is a set, a map list or an embedded resource of a custom resource.
+    pub(super) has_invariants: bool,
     /// Whether this node or one below it has rules.
     pub(super) has_rules: bool,
 }
@@ -203,9 +207,13 @@ impl<'a> Node<'a> {
         self.data.default.as_ref()
     }
 
-    /// Whether null is a value here, and does not mean "not set".
-    pub(super) fn is_nullable(self) -> bool {
-        self.data.nullable || self.is_untyped()
+    pub(super) fn has_rules(self) -> bool {
+        self.data.has_rules
+    }
+
+    /// Whether the schema asks for a type.
+    pub(super) fn says_type(self) -> bool {
+        !self.data.types.is_any() || self.data.int_or_string
     }
 
     /// Whether the schema says `nullable`.
@@ -219,10 +227,5 @@ impl<'a> Node<'a> {
 
     pub(crate) fn preserves_unknown(self) -> bool {
         self.data.preserve_unknown
-    }
-
-    /// Whether nothing is said about the form of the value.
-    pub(crate) fn is_untyped(self) -> bool {
-        self.data.types.is_any() && !self.data.int_or_string && self.data.properties.is_empty()
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn default(node: Node<'_>, value: &mut Value) {
             for (name, property) in node.defaulted_properties() {
                 let absent = match members.get(name) {
                     None => true,
-                    Some(value) => value.is_null() && !property.is_nullable(),
+                    Some(value) => value.is_null() && !property.is_explicitly_nullable(),
                 };
                 if let (true, Some(default)) = (absent, property.default_value()) {
                     members.insert(name.to_owned(), default.clone());
@@ -59,10 +59,10 @@ pub(super) fn default(node: Node<'_>, value: &mut Value) {
             }
             members.retain(|name, member| {
                 let Some(schema) = node.member(name) else { return true };
-                if member.is_null() && !schema.is_nullable() {
+                if member.is_null() && !schema.is_explicitly_nullable() {
                     match schema.default_value() {
                         Some(default) => member.clone_from(default),
-                        None => return node.property(name).is_none(),
+                        None => return false,
                     }
                 }
                 default(schema, member);
@@ -73,7 +73,7 @@ pub(super) fn default(node: Node<'_>, value: &mut Value) {
             let Some(schema) = node.items() else { return };
             for item in items {
                 if let (true, false, Some(default)) =
-                    (item.is_null(), schema.is_nullable(), schema.default_value())
+                    (item.is_null(), schema.is_explicitly_nullable(), schema.default_value())
                 {
                     item.clone_from(default);
                 }

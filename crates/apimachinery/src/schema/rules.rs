@@ -46,8 +46,25 @@ pub(super) fn validate(node: Node<'_>, value: &Value, previous: Previous<'_>) ->
         Previous::Object(old) => Some(old),
     };
     let mut walk = Walk { errors: Vec::new(), cost_left: OBJECT_COST };
-    walk.value(node, value, old, &Location::Root);
+    walk.value(node, value, old, Change::of(value, old, Change::Changed), &Location::Root);
     walk.errors
+}
+
+/// Whether a value, or the nearest place above it that has a counterpart in the old object, is as it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Changed,
+    Unchanged,
+}
+
+impl Change {
+    fn of(value: &Value, old: Option<&Value>, above: Self) -> Self {
+        match old {
+            None => above,
+            Some(old) if old == value => Self::Unchanged,
+            Some(_) => Self::Changed,
+        }
+    }
 }
 
 struct Walk {
@@ -57,41 +74,62 @@ struct Walk {
 }
 
 impl Walk {
-    fn value(&mut self, node: Node<'_>, value: &Value, old: Option<&Value>, at: &Location<'_>) {
+    fn value(
+        &mut self,
+        node: Node<'_>,
+        value: &Value,
+        old: Option<&Value>,
+        above: Change,
+        at: &Location<'_>,
+    ) {
         if !node.data.has_rules || self.cost_left == 0 || self.errors.len() >= MAX_REPORTED || value.is_null()
         {
             return;
         }
+        let change = Change::of(value, old, above);
         if !node.data.rules.is_empty() {
-            self.rules(node, value, old, at);
+            self.rules(node, value, old, change, at);
         }
         match value {
             Value::Object(members) => {
                 for (name, member) in members {
-                    if let Some(schema) = node.member(name) {
-                        let old = old.and_then(|old| old.get(name));
-                        self.value(schema, member, old, &Location::Field(at, name));
+                    let old = old.and_then(|old| old.get(name));
+                    if let Some(schema) = node.property(name) {
+                        self.value(schema, member, old, change, &Location::Field(at, name));
+                    } else if let Some(schema) = node.entry() {
+                        self.value(schema, member, old, change, &Location::Key(at, name));
                     }
                 }
             }
             Value::Array(items) => {
                 let Some(schema) = node.items().filter(|schema| schema.data.has_rules) else { return };
+                let unchanged = old.filter(|_| change == Change::Unchanged).and_then(Value::as_array);
                 for (index, item) in items.iter().enumerate() {
-                    self.value(schema, item, correlate(node, item, old), &Location::Index(at, index));
+                    let old = match unchanged {
+                        Some(same) => same.get(index),
+                        None => correlate(node, item, old),
+                    };
+                    self.value(schema, item, old, change, &Location::Index(at, index));
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
-    fn rules(&mut self, node: Node<'_>, value: &Value, old: Option<&Value>, at: &Location<'_>) {
-        let is_unchanged = old == Some(value);
+    fn rules(
+        &mut self,
+        node: Node<'_>,
+        value: &Value,
+        old: Option<&Value>,
+        change: Change,
+        at: &Location<'_>,
+    ) {
         let this = typed(node, value);
         let before = old.map(|old| typed(node, old));
         for rule in &node.data.rules {
             let applies = match rule.old_self {
                 // What was there before a rule was added is tolerated as long as it does not change.
-                OldSelf::Unused => !is_unchanged,
+                OldSelf::Unused => change == Change::Changed,
                 OldSelf::Required => old.is_some(),
                 OldSelf::Optional => true,
             };
@@ -121,13 +159,7 @@ impl Walk {
             Ok(Outcome::Value(Value::Bool(true))) => return,
             Ok(Outcome::Value(Value::Bool(false))) => {
                 let detail = self.message(rule, &bindings);
-                let field = field_of(rule, at);
-                self.errors.push(FieldError {
-                    kind: rule.kind,
-                    field,
-                    bad_value: Some(type_name.into()),
-                    detail,
-                });
+                self.errors.push(failure(rule, this, detail, at));
                 return;
             }
             Ok(_) => format!("rule must evaluate to a bool: {words}"),
@@ -172,6 +204,16 @@ impl Walk {
 
 fn is_message(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains(['\n', '\r'])
+}
+
+/// Objects and lists are not shown; a duplicate has no words.
+fn failure(rule: &Rule, this: &Value, detail: String, at: &Location<'_>) -> FieldError {
+    let bad_value = match this {
+        Value::Object(_) | Value::Array(_) => None,
+        scalar => Some(scalar.clone()),
+    };
+    let detail = if rule.kind == ErrorKind::Duplicate { String::new() } else { detail };
+    FieldError { kind: rule.kind, field: field_of(rule, at), bad_value, detail }
 }
 
 fn field_of(rule: &Rule, at: &Location<'_>) -> String {

@@ -10,6 +10,32 @@ use crate::schema::model::{Checks, ListType, NodeData, PatchStrategy, Types};
 /// Largest compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
+/// The formats that mean something; any other is as if it were not there.
+const FORMATS: [&str; 22] = [
+    "byte",
+    "cidr",
+    "date",
+    "date-time",
+    "datetime",
+    "double",
+    "duration",
+    "email",
+    "float",
+    "hostname",
+    "int32",
+    "int64",
+    "ipv4",
+    "ipv6",
+    "k8s-long-name",
+    "k8s-short-name",
+    "mac",
+    "uri",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+];
+
 pub(super) fn read(keywords: &Map<String, Value>, at: &At) -> Result<NodeData, SchemaError> {
     let flag = |name: &str| match keywords.get(name) {
         None | Some(Value::Null) => Ok(false),
@@ -106,7 +132,7 @@ fn checks(keywords: &Map<String, Value>, at: &At) -> Result<Option<Box<Checks>>,
         required: strings(keywords, "required", at)?,
         one_of_values: values(keywords, at)?,
         pattern: text(keywords, "pattern", at)?.map(|pattern| compile_pattern(pattern, at)).transpose()?,
-        format: text(keywords, "format", at)?.map(str::to_owned),
+        format: text(keywords, "format", at)?.filter(|format| FORMATS.contains(format)).map(str::to_owned),
         min_length: count("minLength")?,
         max_length: count("maxLength")?,
         min_items: count("minItems")?,

@@ -39,17 +39,12 @@ fn check(rule: &Value, new: &Value, old: Option<&Value>, expected: &[&str]) {
 fn a_broken_rule_is_an_error_about_its_place() {
     let rule = json!({"rule": "self.min <= self.max", "message": "min must not exceed max"});
     check(&rule, &json!({"min": 1, "max": 2}), None, &[]);
-    check(
-        &rule,
-        &json!({"min": 3, "max": 2}),
-        None,
-        &[r#"spec: Invalid value: "object": min must not exceed max"#],
-    );
+    check(&rule, &json!({"min": 3, "max": 2}), None, &["spec: Invalid value: min must not exceed max"]);
     check(
         &json!({"rule": "self.min <= self.max"}),
         &json!({"min": 3, "max": 2}),
         None,
-        &[r#"spec: Invalid value: "object": failed rule: self.min <= self.max"#],
+        &["spec: Invalid value: failed rule: self.min <= self.max"],
     );
     check(
         &json!({"rule": "has(self.name)", "reason": "FieldValueRequired", "fieldPath": ".name", "message": "say who"}),
@@ -69,7 +64,7 @@ fn a_broken_rule_is_an_error_about_its_place() {
 fn messages_may_be_computed() {
     let rule = |expression: &str| json!({"rule": "self.min <= self.max", "messageExpression": expression, "message": "plain"});
     let object = json!({"min": 3, "max": 2});
-    let said = |text: &str| format!(r#"spec: Invalid value: "object": {text}"#);
+    let said = |text: &str| format!("spec: Invalid value: {text}");
     check(&rule("'min is ' + string(self.min)"), &object, None, &[&said("min is 3")]);
     check(&rule("''"), &object, None, &[&said("plain")]);
     check(&rule("'two\\nlines'"), &object, None, &[&said("plain")]);
@@ -85,14 +80,14 @@ fn transition_rules_need_a_previous_value() {
         &immutable,
         &json!({"name": "b"}),
         Some(&json!({"name": "a"})),
-        &[r#"spec: Invalid value: "object": name is immutable"#],
+        &["spec: Invalid value: name is immutable"],
     );
     let optional = json!({
         "rule": "oldSelf.hasValue() ? self.min >= oldSelf.value().min : self.min == 0",
         "optionalOldSelf": true,
         "message": "starts at 0 and grows",
     });
-    let wrong = [r#"spec: Invalid value: "object": starts at 0 and grows"#];
+    let wrong = ["spec: Invalid value: starts at 0 and grows"];
     check(&optional, &json!({"min": 0}), None, &[]);
     check(&optional, &json!({"min": 1}), None, &wrong);
     check(&optional, &json!({"min": 2}), Some(&json!({"min": 1})), &[]);
@@ -166,8 +161,8 @@ fn rules_below_lists_and_maps_name_their_place() {
     assert_eq!(
         texts(&schema, &new, Some(&old)),
         [
-            r#"spec.list[0].size: Invalid value: "object": must be positive"#,
-            r#"spec.list[1]: Invalid value: "object": must not shrink"#,
+            "spec.list[0].size: Invalid value: must be positive",
+            "spec.list[1]: Invalid value: must not shrink",
         ]
     );
 }

@@ -8,11 +8,11 @@ use super::formats;
 use super::{Walk, is_integer};
 use crate::field::{FieldError, Location};
 use crate::schema::Node;
-use crate::schema::model::{Checks, NodeId};
+use crate::schema::model::{Checks, Types};
 
 impl Walk {
-    pub(super) fn checks(&mut self, node: Node<'_>, checks: &Checks, value: &Value, at: &Location<'_>) {
-        self.logic(node, checks, value, at);
+    pub(super) fn checks(&mut self, checks: &Checks, value: &Value, at: &Location<'_>) {
+        self.n_matches += 2;
         match value {
             Value::String(text) => self.string(checks, text, at),
             Value::Number(number) => self.number(checks, number, at),
@@ -20,6 +20,10 @@ impl Walk {
             Value::Object(members) => self.object(checks, members, at),
             Value::Null | Value::Bool(_) => {}
         }
+        self.enumeration(checks, value, at);
+    }
+
+    pub(super) fn enumeration(&mut self, checks: &Checks, value: &Value, at: &Location<'_>) {
         if let Some(allowed) = &checks.one_of_values
             && !allowed.iter().any(|one| same(one, value))
         {
@@ -29,59 +33,57 @@ impl Walk {
         }
     }
 
+    /// Length and pattern: the first that is wrong. The format apart.
     fn string(&mut self, checks: &Checks, text: &str, at: &Location<'_>) {
         let Checks { min_length, max_length, pattern, format, .. } = checks;
-        if min_length.is_some() || max_length.is_some() {
-            let length = text.chars().count() as u64;
-            if let Some(max) = max_length.filter(|max| length > *max) {
-                self.push(FieldError::too_long(at.to_string(), max));
-            }
-            if let Some(min) = min_length.filter(|min| length < *min) {
-                self.invalid(at, text, format!("{at} in body should be at least {min} chars long"));
-            }
-        }
-        if let Some(pattern) = pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
+        let length =
+            if min_length.is_some() || max_length.is_some() { text.chars().count() as u64 } else { 0 };
+        if let Some(max) = max_length.filter(|max| length > *max) {
+            self.push(FieldError::too_long(at.to_string(), max));
+        } else if let Some(min) = min_length.filter(|min| length < *min) {
+            self.invalid(at, text, format!("{at} in body should be at least {min} chars long"));
+        } else if let Some(pattern) = pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
             self.invalid(at, text, format!("{at} in body should match '{}'", pattern.as_str()));
         }
         if let Some(format) = format.as_ref().filter(|format| !formats::is_valid(format, text)) {
             let shown = crate::field::quote(text);
-            self.invalid(at, text, format!("{at} in body must be of type {format}: {shown}"));
+            self.push(FieldError::type_invalid(
+                at.to_string(),
+                text,
+                format!("{at} in body must be of type {format}: {shown}"),
+            ));
         }
     }
 
     fn number(&mut self, checks: &Checks, number: &Number, at: &Location<'_>) {
-        let compare = |bound: &Number| order(number, bound);
-        if let Some(max) = &checks.maximum {
-            match compare(max) {
-                Ordering::Equal if checks.exclusive_maximum => {
-                    self.invalid(at, number.clone(), format!("{at} in body should be less than {max}"));
-                }
-                Ordering::Greater => {
-                    let words = if checks.exclusive_maximum { "less than" } else { "less than or equal to" };
-                    self.invalid(at, number.clone(), format!("{at} in body should be {words} {max}"));
-                }
-                Ordering::Less | Ordering::Equal => {}
-            }
-        }
-        if let Some(min) = &checks.minimum {
-            match compare(min) {
-                Ordering::Equal if checks.exclusive_minimum => {
-                    self.invalid(at, number.clone(), format!("{at} in body should be greater than {min}"));
-                }
-                Ordering::Less => {
-                    let words =
-                        if checks.exclusive_minimum { "greater than" } else { "greater than or equal to" };
-                    self.invalid(at, number.clone(), format!("{at} in body should be {words} {min}"));
-                }
-                Ordering::Greater | Ordering::Equal => {}
-            }
-        }
+        self.n_matches += 1;
         if let Some(factor) = checks.multiple_of.as_ref().filter(|factor| !is_multiple(number, factor)) {
-            self.invalid(at, number.clone(), format!("{at} in body should be a multiple of {factor}"));
+            self.invalid(
+                at,
+                number.clone(),
+                format!("{at} in body should be a multiple of {}", shown(factor)),
+            );
+        }
+        let beyond = |bound: &Number, wrong: Ordering, is_exclusive: bool| {
+            let order = order(number, bound);
+            order == wrong || (order == Ordering::Equal && is_exclusive)
+        };
+        if let Some(min) = &checks.minimum
+            && beyond(min, Ordering::Less, checks.exclusive_minimum)
+        {
+            let words = if checks.exclusive_minimum { "greater than" } else { "greater than or equal to" };
+            self.invalid(at, number.clone(), format!("{at} in body should be {words} {}", shown(min)));
+        }
+        if let Some(max) = &checks.maximum
+            && beyond(max, Ordering::Greater, checks.exclusive_maximum)
+        {
+            let words = if checks.exclusive_maximum { "less than" } else { "less than or equal to" };
+            self.invalid(at, number.clone(), format!("{at} in body should be {words} {}", shown(max)));
         }
     }
 
     fn array(&mut self, checks: &Checks, items: &[Value], at: &Location<'_>) {
+        self.n_matches += 1;
         let length = items.len() as u64;
         if let Some(max) = checks.max_items.filter(|max| length > *max) {
             self.push(FieldError::too_many(at.to_string(), length, max));
@@ -112,75 +114,6 @@ impl Walk {
         }
     }
 
-    /// `allOf`, `anyOf`, `oneOf`, `not`. Their own errors carry no field in Kubernetes, which prints `<nil>`.
-    fn logic(&mut self, node: Node<'_>, checks: &Checks, value: &Value, at: &Location<'_>) {
-        for id in &checks.all_of {
-            let failures = self.attempt(node, *id, value, at);
-            if !failures.is_empty() {
-                self.extend(failures);
-                self.composite(format!("{:?} must validate all the schemas (allOf)", at.to_string()));
-            }
-        }
-        if !checks.any_of.is_empty() {
-            let attempts: Vec<_> =
-                checks.any_of.iter().map(|id| self.attempt(node, *id, value, at)).collect();
-            if attempts.iter().all(|failures| !failures.is_empty()) {
-                self.composite(format!("{:?} must validate at least one schema (anyOf)", at.to_string()));
-                self.closest(attempts);
-            }
-        }
-        if !checks.one_of.is_empty() {
-            let attempts: Vec<_> =
-                checks.one_of.iter().map(|id| self.attempt(node, *id, value, at)).collect();
-            let n_valid = attempts.iter().filter(|failures| failures.is_empty()).count();
-            let found = match n_valid {
-                1 => return self.negation(node, checks, value, at),
-                0 => "Found none valid".to_owned(),
-                several => format!("Found {several} valid alternatives"),
-            };
-            let place = at.to_string();
-            self.composite(format!("{place:?} must validate one and only one schema (oneOf). {found}"));
-            if n_valid == 0 {
-                self.closest(attempts);
-            }
-        }
-        self.negation(node, checks, value, at);
-    }
-
-    fn negation(&mut self, node: Node<'_>, checks: &Checks, value: &Value, at: &Location<'_>) {
-        if let Some(id) = checks.not
-            && self.attempt(node, id, value, at).is_empty()
-        {
-            self.composite(format!("{:?} must not validate the schema (not)", at.to_string()));
-        }
-    }
-
-    fn attempt(&self, node: Node<'_>, id: NodeId, value: &Value, at: &Location<'_>) -> Vec<FieldError> {
-        if self.is_full() {
-            return Vec::new();
-        }
-        let mut inner = Walk { errors: Vec::new(), ratchet: false };
-        inner.value(node.at(id), value, None, at);
-        inner.errors
-    }
-
-    /// Adds the errors of the alternative that came closest.
-    fn closest(&mut self, attempts: Vec<Vec<FieldError>>) {
-        if let Some(best) = attempts.into_iter().min_by_key(Vec::len) {
-            self.extend(best);
-        }
-    }
-
-    fn extend(&mut self, errors: Vec<FieldError>) {
-        for error in errors {
-            self.push(error);
-        }
-    }
-
-    fn composite(&mut self, detail: String) {
-        self.push(FieldError::invalid("<nil>", "", detail));
-    }
-
     fn invalid(&mut self, at: &Location<'_>, value: impl Into<Value>, detail: String) {
         self.push(FieldError::invalid(at.to_string(), value, detail));
     }
@@ -191,6 +124,31 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => order(a, b) == Ordering::Equal,
         _ => a == b,
+    }
+}
+
+/// A number as Go prints it: a float without a fraction looks like an integer.
+fn shown(number: &Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(float) => float.to_string(),
+        None => number.to_string(),
+    }
+}
+
+/// The type and format an integer does not fit into.
+pub(super) fn out_of_range(node: Node<'_>, number: &Number) -> Option<&'static str> {
+    if node.data.types != Types::INTEGER || !node.is_custom() {
+        return None;
+    }
+    let value = if is_integer(number) { integer(number) } else { None };
+    match node.data.checks.as_ref().and_then(|checks| checks.format.as_deref()) {
+        Some("int32") => {
+            value.is_none_or(|value| i32::try_from(value).is_err()).then_some("integer with format int32")
+        }
+        Some("int64") => {
+            value.is_none_or(|value| i64::try_from(value).is_err()).then_some("integer with format int64")
+        }
+        _ => value.is_none_or(|value| i64::try_from(value).is_err()).then_some("integer (default format)"),
     }
 }
 
@@ -207,7 +165,12 @@ fn order(a: &Number, b: &Number) -> Ordering {
 }
 
 fn integer(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+    let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    #[expect(clippy::cast_possible_truncation, reason = "an i128 holds every float below the bound")]
+    whole.or_else(|| {
+        let float = number.as_f64()?;
+        (float.fract() == 0.0 && float.abs() < 1e30).then_some(float as i128)
+    })
 }
 
 fn is_multiple(number: &Number, factor: &Number) -> bool {

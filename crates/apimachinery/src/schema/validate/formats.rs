@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::names;
+
 pub(super) fn is_valid(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => text.parse::<jiff::Timestamp>().is_ok() && has_zone(text),
@@ -15,10 +17,12 @@ pub(super) fn is_valid(format: &str, text: &str) -> bool {
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
         "mac" => is_mac(text),
-        "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(text),
+        "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(format, text),
         "hostname" => is_hostname(text),
         "email" => is_email(text),
         "uri" => is_uri(text),
+        "k8s-short-name" => names::dns1123_label(text).is_empty(),
+        "k8s-long-name" => names::dns1123_subdomain(text).is_empty(),
         _ => true,
     }
 }
@@ -69,25 +73,57 @@ fn is_mac(text: &str) -> bool {
     })
 }
 
-fn is_uuid(text: &str) -> bool {
-    let bare: String = text.chars().filter(|c| *c != '-').collect();
-    bare.len() == 32 && bare.bytes().all(|b| b.is_ascii_hexdigit())
+/// Version and variant are checked where the format names a version.
+fn is_uuid(format: &str, text: &str) -> bool {
+    let hex: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    let shaped = hex.len() == 32 && hex.iter().all(u8::is_ascii_hexdigit) && groups.len() <= 5;
+    let (Some(version), Some(variant)) = (hex.get(12), hex.get(16)) else { return false };
+    let has_variant = b"89abAB".contains(variant);
+    shaped
+        && match format {
+            "uuid3" => *version == b'3',
+            "uuid4" => *version == b'4' && has_variant,
+            "uuid5" => *version == b'5' && has_variant,
+            _ => true,
+        }
 }
 
+/// One label with at most one inner hyphen after its first character, or labels ending in one of letters alone:
+/// neither an address nor a trailing dot, but any letter and symbol, as upstream reads RFC 1034.
 fn is_hostname(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-    };
-    text.len() <= 255 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+    let is_symbol = |c: char| "$+<=>^`|~".contains(c);
+    let is_part = |c: char| c.is_ascii_digit() || c.is_alphabetic() || is_symbol(c);
+    let fits = |label: &str, max: usize| label.chars().count() <= max;
+    let starts_well = |label: &str| label.starts_with(is_part);
+    match text.rsplit_once('.') {
+        None => {
+            let rest = text.get(text.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default();
+            let rest = rest.strip_prefix('-').unwrap_or(rest);
+            starts_well(text) && fits(rest, 62) && rest.chars().all(is_part)
+        }
+        Some((labels, last)) => {
+            text.len() <= 255
+                && last.chars().count() >= 2
+                && fits(last, 63)
+                && last.chars().all(char::is_alphabetic)
+                && labels.split('.').all(|label| {
+                    let inner = |c: char| is_part(c) || c == '-';
+                    starts_well(label)
+                        && label.ends_with(is_part)
+                        && fits(label, 63)
+                        && label.chars().all(inner)
+                })
+        }
+    }
 }
 
 fn is_email(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && !user.contains(|c: char| c.is_whitespace() || c == '@') && is_hostname(host)
+        !user.is_empty()
+            && !host.is_empty()
+            && !text.contains(|c: char| c.is_whitespace() || "()<>[]:,;\\\"".contains(c))
+            && !user.contains('@')
     })
 }
 
@@ -133,9 +169,11 @@ mod tests {
             &["123e4567-e89b-12d3-a456-426614174000"],
             &["123e4567", "zzze4567-e89b-12d3-a456-426614174000"],
         );
-        check("hostname", &["a.example.com", "localhost"], &["", "-a", "a..b", "a b"]);
-        check("email", &["a@b.c"], &["a", "@b", "a b@c"]);
+        check("hostname", &["a.example.com", "localhost"], &["", "-a", "a..b", "a b", "1.2.3.4", "a.b."]);
+        check("email", &["a@b.cd"], &["a", "@b", "a b@c"]);
         check("uri", &["https://x/y", "urn:a:b", "/rel"], &["", "no scheme", "1a:b"]);
+        check("k8s-short-name", &["a-b"], &["A", "a.b"]);
+        check("k8s-long-name", &["a.b"], &["A", "a..b"]);
         check("made-up", &["anything"], &[]);
     }
 }
