@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ struct Listener {
     server_ca: Authority,
     shutdown: CancellationToken,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
+    /// Notified when `/slow` is being answered.
+    slow_begun: Arc<Notify>,
 }
 
 async fn who(request: axum::extract::Request) -> String {
@@ -42,13 +45,16 @@ async fn listen(auth: ClientAuth, limits: Limits) -> Listener {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let slow = || async {
+    let slow_begun = Arc::new(Notify::new());
+    let begun = Arc::clone(&slow_begun);
+    let slow = move || async move {
+        begun.notify_one();
         tokio::time::sleep(Duration::from_millis(300)).await;
         "done"
     };
     let router = Router::new().route("/who", get(who)).route("/slow", get(slow));
     let served = tokio::spawn(serve(listener, tls, router, limits, shutdown.clone()));
-    Listener { address, server_ca, shutdown, served }
+    Listener { address, server_ca, shutdown, served, slow_begun }
 }
 
 impl Listener {
@@ -159,7 +165,7 @@ async fn shutdown_answers_what_is_in_flight_and_then_ends() {
         let listener = listen(ClientAuth::None, Limits::default()).await;
         let anonymous = ClientIdentity::anonymous();
         let (slow, ()) = tokio::join!(listener.get(&anonymous, alpn, "/slow"), async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            listener.slow_begun.notified().await;
             listener.shutdown.cancel();
         });
         assert_eq!(slow.unwrap().1, "done");
