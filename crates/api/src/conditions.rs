@@ -85,6 +85,20 @@ pub mod plane {
     }
 }
 
+/// Conditions of a Workflow.
+pub mod workflow {
+    /// Schema and templates hold.
+    pub const READY: &str = "Ready";
+
+    /// Reasons of the Workflow conditions.
+    pub mod reason {
+        /// `Ready`: True.
+        pub const WORKFLOW_VALID: &str = "WorkflowValid";
+        /// `Ready`: the schema or a template is wrong.
+        pub const WORKFLOW_INVALID: &str = "WorkflowInvalid";
+    }
+}
+
 /// Conditions of a WorkflowRun.
 pub mod run {
     /// True when the run succeeded; until then it says what the run waits for.

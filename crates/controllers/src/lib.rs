@@ -14,11 +14,13 @@ mod events;
 mod finalizer;
 mod follow;
 mod gateway;
+mod objects;
 mod planes;
 mod queue;
 mod retry;
 mod runs;
 mod service;
+mod workflows;
 
 pub use config::{Config, Timings};
 pub use error::Error;

@@ -23,3 +23,4 @@ mod watches;
 mod workload;
 
 pub(crate) use kind::Runs;
+pub(crate) use validate::compile;

@@ -23,6 +23,7 @@ use crate::gateway::{Feed, GatewayClient, Registrations, Subscriber};
 use crate::planes::{self, Kind, PlaneApi, PlaneListener};
 use crate::retry::Retries;
 use crate::runs::Runs;
+use crate::workflows::Workflows;
 
 /// How long reconciles that are under way may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,6 +61,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
 
     let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
     planes.spawn(&mut tasks, &listeners);
+    tasks.spawn("Workflow", {
+        let workflows = Workflows::new(control_plane.clone(), &timings);
+        let shutdown = shutdown.clone();
+        async move { workflows.run(shutdown).await }
+    });
     tasks.spawn("WorkflowRun", {
         let shutdown = shutdown.clone();
         async move { Box::pin(runs.run(shutdown)).await }

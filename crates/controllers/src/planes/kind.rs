@@ -1,18 +1,16 @@
 //! One plane kind: its objects, what makes them look again, and the reconcile itself.
 
-use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use buildplane_api::meta::API_VERSION;
 use buildplane_api::names::{CrRef, NameError, PlaneKind};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::controller::{self, Action, applier};
-use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -25,12 +23,10 @@ use super::validate::Validated;
 use super::{apply, build, dereference, validate};
 use crate::conditions::{Change, Truth};
 use crate::config::Timings;
-use crate::error::chain;
 use crate::events::Events;
 use crate::finalizer::{self, FinalizerError};
-use crate::follow::follow;
 use crate::gateway::{Feed, GatewayClient, GatewayError, Registrations, Subscriber};
-use crate::queue::Queue;
+use crate::objects::{self, Objects};
 use crate::retry::Retries;
 use buildplane_api::conditions::plane;
 
@@ -89,104 +85,46 @@ pub(crate) trait PlaneListener: Send + Sync {
 /// One plane kind.
 pub(crate) struct Kind<P: PlaneApi> {
     context: Arc<Context>,
-    store: Store<P>,
-    writer: Mutex<Option<Writer<P>>>,
-    queue: Arc<Queue<P>>,
+    objects: Objects<P>,
 }
 
 impl<P: PlaneApi> Kind<P> {
     pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
-        let writer = Writer::default();
-        let store = writer.as_reader();
-        Arc::new(Self { context, store, writer: Mutex::new(Some(writer)), queue: Queue::new() })
+        Arc::new(Self { context, objects: Objects::new() })
     }
 
     /// Follows and reconciles the objects until `shutdown`. Runs once.
     pub(crate) async fn run(&self, listeners: &[Arc<dyn PlaneListener>], shutdown: CancellationToken) {
-        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        tokio::join!(self.watch(writer, listeners, &shutdown), self.reconcile_all(shutdown.clone()));
-    }
-
-    async fn watch(
-        &self,
-        mut writer: Writer<P>,
-        listeners: &[Arc<dyn PlaneListener>],
-        shutdown: &CancellationToken,
-    ) {
-        let api = P::api(self.context.client.clone(), None);
-        let events = watcher(api, watcher::Config::default());
-        follow(P::KIND.kind(), events, shutdown, |event| {
-            writer.apply_watcher_event(&event);
-            let touched = match &event {
-                watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-                    // During a list the store still holds the old objects, so that these wait until it is done.
-                    if matches!(event, watcher::Event::Apply(_)) {
-                        self.queue.add(ObjectRef::from_obj(object));
-                    }
-                    object
-                }
-                watcher::Event::Delete(object) => {
-                    if let Ok(cr) = object.cr_ref() {
-                        self.context.retries.forget(&cr);
-                        self.context.store_looks.forget(&cr);
-                    }
-                    object
-                }
-                watcher::Event::Init => return,
-                watcher::Event::InitDone => {
-                    self.all_changed();
-                    return;
-                }
-            };
-            if let Ok(cr) = touched.cr_ref() {
-                for listener in listeners {
-                    listener.plane_touched(&cr);
-                }
+        let context = &self.context;
+        let watched = self.objects.watch(P::api(context.client.clone(), None), &shutdown, |change| {
+            let (objects::Change::Written(plane) | objects::Change::Deleted(plane)) = change;
+            let Ok(cr) = plane.cr_ref() else { return };
+            if matches!(change, objects::Change::Deleted(_)) {
+                context.retries.forget(&cr);
+                context.store_looks.forget(&cr);
             }
-        })
-        .await;
-    }
-
-    async fn reconcile_all(&self, shutdown: CancellationToken) {
-        let requests = Arc::clone(&self.queue).requests(shutdown);
-        let config = controller::Config::default().concurrency(CONCURRENCY);
-        applier(
-            |object, context| reconcile::<P>(object, context).boxed(),
-            |object: Arc<P>, error: &PlaneError, context: Arc<Context>| {
-                let meta = object.meta();
-                tracing::warn!(
-                    kind = P::KIND.kind(),
-                    namespace = meta.namespace,
-                    name = meta.name,
-                    error = chain(error),
-                    "reconcile failed, trying again"
-                );
-                match object.cr_ref() {
-                    Ok(cr) => Action::requeue(context.retries.failed(cr)),
-                    Err(_no_name) => Action::await_change(),
-                }
+            for listener in listeners {
+                listener.plane_touched(&cr);
+            }
+        });
+        let reconciled = self.objects.reconcile(
+            Arc::clone(context),
+            CONCURRENCY,
+            |plane, context| reconcile::<P>(plane, context).boxed(),
+            |plane: &P, _, context| match plane.cr_ref() {
+                Ok(cr) => Action::requeue(context.retries.failed(cr)),
+                Err(_no_name) => Action::await_change(),
             },
-            Arc::clone(&self.context),
-            self.store.clone(),
-            requests,
-            config,
-        )
-        .for_each(|_| ready(()))
-        .await;
-    }
-
-    fn enqueue_where(&self, is_concerned: impl Fn(&P) -> bool) {
-        let objects = self.store.state();
-        self.queue.extend(
-            objects.iter().filter(|object| is_concerned(object)).map(|o| ObjectRef::from_obj(o.as_ref())),
+            shutdown.clone(),
         );
+        tokio::join!(watched, reconciled);
     }
 }
 
 impl<P: PlaneApi> Subscriber for Kind<P> {
     fn changed(&self, objects: &[CrRef]) {
         let of_kind = objects.iter().filter(|cr| cr.kind() == P::KIND);
-        self.queue.extend(of_kind.map(|cr| {
+        self.objects.queue().extend(of_kind.map(|cr| {
             let object = ObjectRef::new(cr.name());
             match cr.namespace() {
                 Some(namespace) => object.within(namespace),
@@ -196,7 +134,7 @@ impl<P: PlaneApi> Subscriber for Kind<P> {
     }
 
     fn all_changed(&self) {
-        self.enqueue_where(|_| true);
+        self.objects.enqueue_where(|_| true);
     }
 }
 
@@ -208,9 +146,9 @@ impl<P: PlaneApi> PlaneListener for Kind<P> {
         match cr.kind() {
             // Those that name none may take it as their default, so that the name alone does not decide.
             PlaneKind::ObservabilityPlane => {
-                self.enqueue_where(|plane| plane.meta().namespace.as_deref() == cr.namespace());
+                self.objects.enqueue_where(|plane| plane.meta().namespace.as_deref() == cr.namespace());
             }
-            PlaneKind::ClusterObservabilityPlane => self.enqueue_where(|plane| {
+            PlaneKind::ClusterObservabilityPlane => self.objects.enqueue_where(|plane| {
                 plane
                     .observability_plane()
                     .map_or(P::KIND.is_cluster_scoped(), |target| target.name == cr.name())
@@ -223,7 +161,7 @@ impl<P: PlaneApi> PlaneListener for Kind<P> {
     }
 
     fn secret_touched(&self, namespace: &str, name: &str) {
-        self.enqueue_where(|plane| {
+        self.objects.enqueue_where(|plane| {
             plane.client_ca().secret_ref.as_ref().is_some_and(|secret| {
                 secret.name == name
                     && secret.namespace.as_deref().or_else(|| plane.meta().namespace.as_deref())

@@ -1,7 +1,6 @@
 //! WorkflowRuns: what makes them look again, and the reconcile itself.
 
-use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use buildplane_admission::parse_ttl;
@@ -10,12 +9,12 @@ use buildplane_api::meta::finalizer::WORKFLOW_RUN;
 use buildplane_api::names::{CrRef, PlaneKind};
 use buildplane_api::run::WorkflowRunStatus;
 use buildplane_api::{SecretReference, Workflow, WorkflowRun};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{self, Action, applier};
-use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Resource as _};
 use serde_json::json;
@@ -28,13 +27,12 @@ use super::status::{Told, is_done, is_started};
 use super::watches::Watches;
 use crate::conditions::{Change, Truth};
 use crate::config::Timings;
-use crate::error::chain;
 use crate::events::Events;
 use crate::finalizer::{self, FinalizerError};
 use crate::follow::follow;
 use crate::gateway::GatewayClient;
+use crate::objects::{self, Objects};
 use crate::planes::PlaneListener;
-use crate::queue::Queue;
 use crate::retry::Retries;
 
 /// The field manager of run statuses and Workloads.
@@ -113,9 +111,7 @@ pub(crate) enum RunError {
 /// The runs.
 pub(crate) struct Runs {
     context: Arc<Context>,
-    store: Store<WorkflowRun>,
-    writer: Mutex<Option<Writer<WorkflowRun>>>,
-    queue: Arc<Queue<WorkflowRun>>,
+    objects: Objects<WorkflowRun>,
 }
 
 impl Runs {
@@ -126,43 +122,37 @@ impl Runs {
         timings: Timings,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
-        let queue = Queue::new();
-        let watches = Arc::new(Watches::new(gateway.clone(), Arc::clone(&queue), shutdown));
+        let objects = Objects::new();
+        let watches = Arc::new(Watches::new(gateway.clone(), Arc::clone(objects.queue()), shutdown));
         let retries = Retries::new(&timings);
         let context = Arc::new(Context { client, gateway, watches, events, timings, retries });
-        let writer = Writer::default();
-        let store = writer.as_reader();
-        Arc::new(Self { context, store, writer: Mutex::new(Some(writer)), queue })
+        Arc::new(Self { context, objects })
     }
 
     /// Follows and reconciles the runs until `shutdown`. Runs once.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
-        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let context = &self.context;
+        let watched = self.objects.watch(Api::all(context.client.clone()), &shutdown, |change| {
+            if let objects::Change::Deleted(run) = change {
+                let object = ObjectRef::from_obj(run);
+                context.retries.forget(&object);
+                context.watches.release(&object, None);
+            }
+        });
+        let reconciled = self.objects.reconcile(
+            Arc::clone(context),
+            CONCURRENCY,
+            |run, context| reconcile(run, context).boxed(),
+            |run, _, context| Action::requeue(context.retries.failed(ObjectRef::from_obj(run))),
+            shutdown.clone(),
+        );
         tokio::join!(
-            self.watch(writer, &shutdown),
+            watched,
             self.watch_workflows(&shutdown),
             self.watch_secret_references(&shutdown),
-            self.reconcile_all(shutdown.clone()),
+            reconciled,
         );
-        self.context.watches.drain().await;
-    }
-
-    async fn watch(&self, mut writer: Writer<WorkflowRun>, shutdown: &CancellationToken) {
-        let api = Api::<WorkflowRun>::all(self.context.client.clone());
-        follow("WorkflowRun", watcher(api, watcher::Config::default()), shutdown, |event| {
-            writer.apply_watcher_event(&event);
-            match &event {
-                watcher::Event::Apply(run) => self.queue.add(ObjectRef::from_obj(run)),
-                watcher::Event::Delete(run) => {
-                    let object = ObjectRef::from_obj(run);
-                    self.context.retries.forget(&object);
-                    self.context.watches.release(&object, None);
-                }
-                watcher::Event::InitDone => self.enqueue_where(|_| true),
-                watcher::Event::Init | watcher::Event::InitApply(_) => {}
-            }
-        })
-        .await;
+        context.watches.drain().await;
     }
 
     async fn watch_workflows(&self, shutdown: &CancellationToken) {
@@ -170,7 +160,7 @@ impl Runs {
         follow("Workflow", watcher(api, watcher::Config::default()), shutdown, |event| {
             if let watcher::Event::Apply(workflow) | watcher::Event::InitApply(workflow) = event {
                 let (namespace, name) = (workflow.metadata.namespace, workflow.metadata.name);
-                self.enqueue_where(|run| {
+                self.objects.enqueue_where(|run| {
                     is_waiting(run)
                         && run.metadata.namespace == namespace
                         && Some(&run.spec.workflow.name) == name.as_ref()
@@ -185,40 +175,9 @@ impl Runs {
         follow("SecretReference", watcher(api, watcher::Config::default()), shutdown, |event| {
             if let watcher::Event::Apply(reference) | watcher::Event::InitApply(reference) = event {
                 let namespace = reference.metadata.namespace;
-                self.enqueue_where(|run| is_waiting(run) && run.metadata.namespace == namespace);
+                self.objects.enqueue_where(|run| is_waiting(run) && run.metadata.namespace == namespace);
             }
         })
-        .await;
-    }
-
-    fn enqueue_where(&self, is_concerned: impl Fn(&WorkflowRun) -> bool) {
-        let runs = self.store.state();
-        self.queue
-            .extend(runs.iter().filter(|run| is_concerned(run)).map(|run| ObjectRef::from_obj(run.as_ref())));
-    }
-
-    async fn reconcile_all(&self, shutdown: CancellationToken) {
-        let requests = Arc::clone(&self.queue).requests(shutdown);
-        let config = controller::Config::default().concurrency(CONCURRENCY);
-        applier(
-            |run, context| reconcile(run, context).boxed(),
-            |run: Arc<WorkflowRun>, error: &RunError, context: Arc<Context>| {
-                let metadata = &run.metadata;
-                tracing::warn!(
-                    kind = "WorkflowRun",
-                    namespace = metadata.namespace,
-                    name = metadata.name,
-                    error = chain(error),
-                    "reconcile failed, trying again"
-                );
-                Action::requeue(context.retries.failed(ObjectRef::from_obj(run.as_ref())))
-            },
-            Arc::clone(&self.context),
-            self.store.clone(),
-            requests,
-            config,
-        )
-        .for_each(|_| ready(()))
         .await;
     }
 }
@@ -233,11 +192,11 @@ impl PlaneListener for Runs {
         self.context.watches.wake(cr);
         match cr.kind() {
             PlaneKind::BuildPlane => {
-                self.enqueue_where(|run| {
+                self.objects.enqueue_where(|run| {
                     is_waiting(run) && run.metadata.namespace.as_deref() == cr.namespace()
                 });
             }
-            PlaneKind::ClusterBuildPlane => self.enqueue_where(is_waiting),
+            PlaneKind::ClusterBuildPlane => self.objects.enqueue_where(is_waiting),
             PlaneKind::DataPlane
             | PlaneKind::ClusterDataPlane
             | PlaneKind::ObservabilityPlane

@@ -46,17 +46,22 @@ pub(super) fn names(run: &WorkflowRun) -> Result<CiNamespace, Problem> {
         .map_err(|error| Problem::fatal(reason::INVALID_NAME, error.to_string()))
 }
 
-/// Compiles the Workflow and judges the run's parameters.
-pub(super) fn prepare(
-    run: &WorkflowRun,
-    workflow: &Workflow,
-    namespace: CiNamespace,
-    secret_store: Option<String>,
-) -> Result<Prepared, Problem> {
+/// A Workflow's schema and templates, compiled.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    schema: Option<ParameterSchema>,
+    template: WorkflowTemplate,
+}
+
+/// Compiles what a Workflow says, and so checks all of it that can be checked without a run.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) fn compile(workflow: &Workflow) -> Result<Compiled, String> {
     let spec = &workflow.spec;
     let invalid = |what: &str, errors: String| {
         let name = workflow.metadata.name.as_deref().unwrap_or_default();
-        Problem::change(reason::WORKFLOW_INVALID, format!("{what} of Workflow {name} is wrong: {errors}"))
+        format!("{what} of Workflow {name} is wrong: {errors}")
     };
     let schema = match &spec.schema {
         None => None,
@@ -88,6 +93,18 @@ pub(super) fn prepare(
         .map_err(|errors| {
             invalid("a template", listed(errors.iter().map(buildplane_template::Error::message)))
         })?;
+    Ok(Compiled { schema, template })
+}
+
+/// Compiles the Workflow and judges the run's parameters.
+pub(super) fn prepare(
+    run: &WorkflowRun,
+    workflow: &Workflow,
+    namespace: CiNamespace,
+    secret_store: Option<String>,
+) -> Result<Prepared, Problem> {
+    let Compiled { schema, template } =
+        compile(workflow).map_err(|message| Problem::change(reason::WORKFLOW_INVALID, message))?;
     let parameters = parameters(run, schema.as_ref())?;
     let context = RunContext {
         namespace_name: run.metadata.namespace.clone().unwrap_or_default(),

@@ -157,6 +157,22 @@ async fn a_deleted_plane_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_away_is_told_and_holds_up_nothing() {
+    let mut world = World::without_controllers().await;
+    world.lose_the_gateway();
+    world.start_controllers();
+    world.create::<BuildPlane>(plane("bp", &inline(&ca()))).await;
+    let status = until(&world, "bp", "AgentConnected", "Unknown/GatewayUnreachable").await;
+    assert_eq!(told(&status.conditions, "ClientCAValid"), "True/CertificatesValid");
+    assert_eq!(told(&status.conditions, "Ready"), "Unknown/GatewayUnreachable");
+    world.of::<BuildPlane>().delete("bp", &DeleteParams::default()).await.expect("deleted");
+    eventually("the plane is gone", async || {
+        world.of::<BuildPlane>().get_opt("bp").await.expect("an answer").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_schema_refuses() {
     let world = World::without_controllers().await;
     let create = async |manifest: Value, cluster: bool| -> Option<String> {

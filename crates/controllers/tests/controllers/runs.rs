@@ -198,6 +198,26 @@ async fn parameters_that_do_not_fit_are_told_and_can_be_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_tells_what_is_wrong_with_it_before_anybody_runs_it() {
+    let world = World::new().await;
+    let reads = async |expected: &str| {
+        eventually(&format!("the Workflow is {expected}"), async || {
+            let status =
+                world.of::<Workflow>().get("docker").await.expect("the Workflow").status.unwrap_or_default();
+            (told(&status.conditions, "Ready") == expected).then_some(())
+        })
+        .await;
+    };
+    let mut manifest = workflow();
+    manifest["spec"]["schema"]["parameters"]["branch"] = "strung".into();
+    world.create::<Workflow>(manifest).await;
+    reads("False/WorkflowInvalid").await;
+    let patch = Patch::Merge(json!({"spec": workflow()["spec"]}));
+    world.of::<Workflow>().patch("docker", &PatchParams::default(), &patch).await.expect("the Workflow");
+    reads("True/WorkflowValid").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cancel_ends_what_runs() {
     let world = world().await;
     world.create::<WorkflowRun>(run("run-1", &json!({}))).await;

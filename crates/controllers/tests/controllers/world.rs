@@ -72,6 +72,12 @@ impl World {
         }
     }
 
+    /// The controllers that start next find nobody where the gateway should be.
+    pub(crate) fn lose_the_gateway(&mut self) {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        self.url = format!("http://{}", taken.local_addr().expect("an address"));
+    }
+
     pub(crate) fn start_controllers(&mut self) {
         self.controllers = self.shutdown.child_token();
         let gateway = kube::Config::new(self.url.parse().expect("an address"));
