@@ -107,6 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn a_small_patch_makes_no_large_document() {
+        let doubling: Vec<Value> =
+            (0..64).map(|n| json!({"op": "copy", "from": "", "path": format!("/copy{n}")})).collect();
+        let document = json!({"seed": "x".repeat(1000)});
+        assert_eq!(json_patch(&document, &Value::from(doubling)).unwrap_err().http_status(), 413);
+
+        let deepening: Vec<Value> =
+            (0..1000).map(|n| json!({"op": "add", "path": "/a".repeat(n + 1), "value": {}})).collect();
+        assert_eq!(json_patch(&json!({}), &Value::from(deepening)).unwrap_err().http_status(), 413);
+    }
+
+    #[test]
     fn merge_patches_follow_the_examples_of_rfc_7386() {
         let check = |document: Value, patch: Value, expected: Value| {
             assert_eq!(merge_patch(&document, &patch).unwrap(), expected, "{document} {patch}");

@@ -1,8 +1,6 @@
 //! Schemas and objects whose pruning, defaulting, validation and rule evaluation were recorded from
 //! `k8s.io/apiextensions-apiserver` 0.36.
 
-#![expect(clippy::unwrap_used, reason = "malformed test data fails the test")]
-
 use std::collections::BTreeSet;
 
 use buildplane_apimachinery::field::FieldError;

@@ -285,20 +285,17 @@ fn finish(
     Ok(Applied { object: merged, changed: true })
 }
 
-fn equal_apart_from_managers(a: &Value, b: &Value) -> bool {
-    let (Value::Object(a), Value::Object(b)) = (a, b) else { return a == b };
-    let same_metadata = || {
-        let members = |object: &Map<String, Value>| -> Vec<(String, Value)> {
-            let metadata = object.get("metadata").and_then(Value::as_object);
-            let kept = metadata.into_iter().flatten().filter(|(name, _)| *name != "managedFields");
-            kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-        };
-        members(a) == members(b)
-    };
-    let rest = |object: &Map<String, Value>| object.len() - usize::from(object.contains_key("metadata"));
-    rest(a) == rest(b)
-        && a.iter().filter(|(name, _)| *name != "metadata").all(|(name, value)| b.get(name) == Some(value))
-        && same_metadata()
+/// `merged` has no managed fields any more.
+fn equal_apart_from_managers(live: &Value, merged: &Value) -> bool {
+    let (Value::Object(live), Value::Object(merged)) = (live, merged) else { return live == merged };
+    live.len() == merged.len()
+        && live.iter().all(|(name, value)| match (name.as_str(), value, merged.get(name)) {
+            ("metadata", Value::Object(live), Some(Value::Object(merged))) => {
+                let n_live = live.len() - usize::from(live.contains_key("managedFields"));
+                n_live == merged.len() && merged.iter().all(|(name, value)| live.get(name) == Some(value))
+            }
+            (_, value, merged) => merged == Some(value),
+        })
 }
 
 /// Keeps the annotation of client-side apply in step, so that the user can go back.
