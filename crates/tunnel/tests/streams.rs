@@ -194,7 +194,7 @@ async fn a_caller_that_hangs_up_cancels_the_far_end() {
     let begun = Instant::now();
     drop(body);
     eventually("the body is dropped", || held.load(Ordering::SeqCst) == 0).await;
-    assert!(begun.elapsed() < Duration::from_millis(500), "cancelled after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "cancelled after {:?}", begun.elapsed());
     assert_eq!(tunnel.handle.n_open(), 0);
     assert_eq!(text(&tunnel.handle, "/hello").await, "hello");
 }
@@ -294,7 +294,7 @@ async fn carry(a: DuplexStream, b: DuplexStream, blackhole: CancellationToken) {
 
 #[tokio::test]
 async fn a_half_open_connection_is_found_within_two_heartbeats_by_both_ends() {
-    let heartbeat = Duration::from_millis(300);
+    let heartbeat = Duration::from_millis(500);
     let settings = Settings { heartbeat, drain: Duration::from_millis(1), ..Settings::default() };
     let (near, near_far) = tokio::io::duplex(64 * 1024);
     let (far, far_near) = tokio::io::duplex(64 * 1024);
@@ -302,12 +302,12 @@ async fn a_half_open_connection_is_found_within_two_heartbeats_by_both_ends() {
     let network = tokio::spawn(carry(near_far, far_near, blackhole.clone()));
     let tunnel = open_over(near, far, settings, router()).await;
     assert_eq!(text(&tunnel.handle, "/hello").await, "hello");
-    // Heartbeats keep an idle connection: it lives through ten of them.
-    tokio::time::sleep(10 * heartbeat).await;
+    // Heartbeats keep an idle connection: it lives through five of them.
+    tokio::time::sleep(5 * heartbeat).await;
     assert_eq!(text(&tunnel.handle, "/hello").await, "hello");
     blackhole.cancel();
     let begun = tokio::time::Instant::now();
-    let slack = Duration::from_secs(1);
+    let slack = Duration::from_secs(2);
     let _gone =
         tokio::time::timeout(2 * heartbeat + slack, tunnel.driver).await.expect("the gateway noticed");
     let _gone = tokio::time::timeout(2 * heartbeat + slack, tunnel.agent).await.expect("the agent noticed");

@@ -187,7 +187,7 @@ async fn a_certificate_that_expires_ends_its_connection() {
     let ca = Authority::generate("ca", HOUR).unwrap();
     let mut controller = rig.controller().await;
     controller.register("team/default", ca.cert_pem()).await;
-    let request = LeafRequest::plane(&san("buildplane", "shared"), Duration::from_secs(2));
+    let request = LeafRequest::plane(&san("buildplane", "shared"), Duration::from_secs(4));
     let stream = rig.dial(&leaf(&ca, request), CLAIM, &[]).await.unwrap();
     let service = tower::service_fn(|_request| async {
         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
@@ -198,7 +198,7 @@ async fn a_certificate_that_expires_ends_its_connection() {
         controller.until_connected("team/default").await;
         assert_eq!(text(controller.get(&format!("{TEAM_PROXY}/version")).await).await, "hello");
     };
-    let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(6), served), answered);
+    let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(12), served), answered);
     assert!(ended.is_ok(), "the connection outlived its certificate");
     assert_eq!(controller.n_agents("team/default").await, 0);
 }

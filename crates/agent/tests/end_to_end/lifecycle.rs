@@ -298,7 +298,7 @@ async fn an_agent_that_leaves_waits_for_no_watch() {
     drop(agent);
     let begun = std::time::Instant::now();
     assert!(!breaks(&mut watched).await);
-    assert!(begun.elapsed() < Duration::from_millis(250), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test]

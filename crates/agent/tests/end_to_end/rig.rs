@@ -56,7 +56,7 @@ impl Rig {
             gateway_ca: Authority::generate("gateway", HOUR).unwrap(),
             callers_ca: Authority::generate("control plane", HOUR).unwrap(),
             limits,
-            settings: Settings { drain: Duration::from_millis(300), ..Settings::default() },
+            settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
             gateway: None,
         };
         rig.start_gateway().await;

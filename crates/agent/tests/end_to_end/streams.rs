@@ -29,7 +29,7 @@ async fn a_watch_streams_and_its_end_arrives_at_the_far_end() {
     drop(body);
     let begun = Instant::now();
     eventually("the API hears that nobody watches", || backend.seen.n_watches() == 0).await;
-    assert!(begun.elapsed() < Duration::from_millis(500), "cancelled after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "cancelled after {:?}", begun.elapsed());
 }
 
 #[tokio::test]
