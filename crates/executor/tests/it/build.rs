@@ -3,7 +3,8 @@
 use crate::support::{Sandbox, build_capabilities, volume};
 use buildplane_executor::{End, Output};
 
-/// FROM a local image, COPY with an owner, RUN as root and as a user; then the image as an OCI layout.
+/// FROM a local image, COPY with an owner, RUN as root and as a user; then the image as an OCI layout. The commands judge
+/// for themselves: under load, buildah 1.28 now and then loses the last words of a short one.
 const BUILD: &str = r#"
 set -e
 mkdir base app
@@ -14,9 +15,9 @@ cat >app/Dockerfile <<'END'
 FROM localhost/base
 RUN mkdir -p /app && echo made >/app/made && chown 33:33 /app/made && chmod 4755 /app/made
 COPY --chown=1000:1000 file /app/file
-RUN stat -c '%a %u:%g %n' /app/made /app/file
+RUN test "$(stat -c '%a %u:%g' /app/made /app/file | tr '\n' ' ')" = '4755 33:33 644 1000:1000 '
 USER 1000
-RUN test "$(id -u)" = 1000 && cat /app/file
+RUN test "$(id -u)$(cat /app/file)" = 1000content
 END
 alias b='buildah --root /work/storage --runroot /work/run --storage-driver vfs'
 b bud --quiet --isolation chroot -t localhost/base base
@@ -38,8 +39,6 @@ async fn buildah_builds_from_copy_and_run() {
         })
         .await;
     assert_eq!(ended.outcome.end, End::Exited(0), "{}", ended.log);
-    assert!(ended.log.contains("4755 33:33 /app/made\n644 1000:1000 /app/file\n"), "{}", ended.log);
-    assert!(ended.log.contains("\ncontent\n"), "{}", ended.log);
     let digest = String::from_utf8_lossy(&ended.outcome.outputs["digest"]);
     assert!(digest.starts_with("sha256:"), "{digest}");
 }

@@ -18,6 +18,7 @@ use buildplane_testing::OrdinaryUser;
 use crate::support::{Sandbox, build_capabilities, volume};
 
 /// What is attempted, and any of these must be the answer.
+#[derive(Clone)]
 struct Row {
     name: &'static str,
     script: String,
@@ -48,16 +49,16 @@ const NO_FAMILY: &[&str] = &["Address family not supported by protocol"];
 
 /// Rows that must be refused whatever a step holds.
 fn everywhere() -> Vec<Row> {
-    let mut rows = vec![
+    [files(), kernel(), others(), limits(), calls()].into_iter().flatten().collect()
+}
+
+/// What a step can see and change.
+fn files() -> Vec<Row> {
+    vec![
         row("write to /usr", "touch /usr/owned && echo ESCAPED", READ_ONLY),
         row("write to the root", "touch /owned && echo ESCAPED", READ_ONLY),
         row("write to /etc", "touch /etc/owned && echo ESCAPED", READ_ONLY),
         row("change the certificates", ": >>/etc/ssl/certs/ca-certificates.crt && echo ESCAPED", READ_ONLY),
-        row("core_pattern", "echo '|/bin/sh' >/proc/sys/kernel/core_pattern && echo ESCAPED", READ_ONLY),
-        row("modprobe path", "echo /tmp/x >/proc/sys/kernel/modprobe && echo ESCAPED", READ_ONLY_OR_ABSENT),
-        row("drop caches", "echo 1 >/proc/sys/vm/drop_caches && echo ESCAPED", READ_ONLY),
-        row("sysrq", "echo h >/proc/sysrq-trigger && echo ESCAPED", READ_ONLY_OR_ABSENT),
-        row("allow user namespaces", "echo 9 >/proc/sys/user/max_user_namespaces && echo ESCAPED", READ_ONLY),
         row("/etc/shadow", "cat /etc/shadow && echo ESCAPED", ABSENT),
         row("the data directory", "ls $DATA && echo ESCAPED", ABSENT),
         row("a file everybody may read", "cat $OPEN && echo ESCAPED", ABSENT),
@@ -70,6 +71,17 @@ fn everywhere() -> Vec<Row> {
         ),
         row("a socket by its path", connect("$ENV{SOCKET}"), ABSENT),
         row("/sys", "ls -A /sys | grep . || echo empty", &["empty"]),
+    ]
+}
+
+/// Switches of the kernel, and devices.
+fn kernel() -> Vec<Row> {
+    vec![
+        row("core_pattern", "echo '|/bin/sh' >/proc/sys/kernel/core_pattern && echo ESCAPED", READ_ONLY),
+        row("modprobe path", "echo /tmp/x >/proc/sys/kernel/modprobe && echo ESCAPED", READ_ONLY_OR_ABSENT),
+        row("drop caches", "echo 1 >/proc/sys/vm/drop_caches && echo ESCAPED", READ_ONLY),
+        row("sysrq", "echo h >/proc/sysrq-trigger && echo ESCAPED", READ_ONLY_OR_ABSENT),
+        row("allow user namespaces", "echo 9 >/proc/sys/user/max_user_namespaces && echo ESCAPED", READ_ONLY),
         row("/dev/mem", "head -c 1 /dev/mem && echo ESCAPED", ABSENT),
         row(
             "kernel memory",
@@ -88,6 +100,12 @@ fn everywhere() -> Vec<Row> {
             "mknod /workspace/disk b 8 0 && cat /workspace/disk && echo ESCAPED",
             NOT_PERMITTED,
         ),
+    ]
+}
+
+/// Other processes, other identities.
+fn others() -> Vec<Row> {
+    vec![
         row(
             "processes of others",
             "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | grep -e it- -e victim -e 7341 \
@@ -109,6 +127,12 @@ fn everywhere() -> Vec<Row> {
         row("groups", "grep Groups: /proc/self/status", &["Groups:\t \n", "Groups:\t\n", "Groups:\t0 \n"]),
         row("more processes", "prlimit --nproc=unlimited true && echo ESCAPED", NOT_PERMITTED),
         row("the clock", "date -s @0 && echo ESCAPED", NOT_PERMITTED),
+    ]
+}
+
+/// What a step may use up, and what it was started with.
+fn limits() -> Vec<Row> {
+    vec![
         row("fill /tmp", "head -c 100M /dev/zero >/tmp/fill && echo ESCAPED", &["No space left on device"]),
         row(
             "fill /dev/shm",
@@ -141,14 +165,11 @@ fn everywhere() -> Vec<Row> {
             "perl -e 'while (1) { my $p = fork; last unless defined $p; $p or sleep 9 or exit; $n++ } print \"$! after $n\"; exit($n > 250)'",
             &["Resource temporarily unavailable"],
         ),
-    ];
-    rows.extend(calls());
-    rows
+    ]
 }
 
 /// Calls that the filter refuses whatever a step holds.
 fn calls() -> Vec<Row> {
-    let new_user = 0x1000_0000;
     vec![
         call("keyctl", libc::SYS_keyctl, "0, 0, 0, 0, 0", NOT_PERMITTED),
         call("add_key", libc::SYS_add_key, r#""user", "a", "b", 1, -3"#, NOT_PERMITTED),
@@ -175,14 +196,9 @@ fn calls() -> Vec<Row> {
         call("quotas", libc::SYS_quotactl, "0, 0, 0, 0", NOT_PERMITTED),
         call("the kernel's log by call", libc::SYS_syslog, "10, 0, 0", NOT_PERMITTED),
         call("hidden memory", libc::SYS_memfd_secret, "0", NOT_PERMITTED),
-        call(
-            "clone a user namespace",
-            libc::SYS_clone,
-            &format!("{}, 0, 0, 0, 0", new_user | 17),
-            NOT_PERMITTED,
-        ),
+        call("clone a user namespace", libc::SYS_clone, "0x1000_0011, 0, 0, 0, 0", NOT_PERMITTED),
         call("clone3", libc::SYS_clone3, r#""\0" x 88, 88"#, NOT_IMPLEMENTED),
-        call("unshare a user namespace", libc::SYS_unshare, &new_user.to_string(), NOT_PERMITTED),
+        call("unshare a user namespace", libc::SYS_unshare, "0x1000_0000", NOT_PERMITTED),
         call("unshare a time namespace", libc::SYS_unshare, "128", NOT_PERMITTED),
         call("the new mount calls", libc::SYS_fsopen, r#""tmpfs", 0"#, NOT_IMPLEMENTED),
         call("open_tree", libc::SYS_open_tree, r#"-100, "/", 0"#, NOT_IMPLEMENTED),
@@ -216,8 +232,6 @@ fn plain() -> Vec<Row> {
 
 /// What a step with the capabilities of an image build tries with them, in mount tables of its own too.
 fn build() -> Vec<Row> {
-    // Inside `unshare --mount` everything that makes the root is locked.
-    let own_mounts = |script: &str| format!("unshare --mount sh -c '{script}'");
     vec![
         // 0, 1, 3-8, 10, 18, 21, 31: chown … setfcap, as `Capability::ALL`.
         row("capabilities", "grep CapEff /proc/self/status", &["CapEff:\t00000000802405fb"]),
@@ -272,6 +286,12 @@ fn build() -> Vec<Row> {
             own_mounts("truncate -s 9M /tmp/d; mount -o loop /tmp/d /tmp && echo ESCAPED"),
             &["failed", "not permitted", "denied"],
         ),
+    ]
+}
+
+/// The same, beyond mounts.
+fn build_beyond_mounts() -> Vec<Row> {
+    vec![
         row(
             "release_agent",
             "unshare --mount --cgroup sh -c 'mkdir /tmp/c; mount -t cgroup -o pids c /tmp/c; \
@@ -301,6 +321,11 @@ fn build() -> Vec<Row> {
         ),
         row("raise the limits", "prlimit --nproc=99999:99999 true && echo ESCAPED", NOT_PERMITTED),
     ]
+}
+
+/// A script in a mount table of its own, in which the kernel has locked everything that makes the root.
+fn own_mounts(script: &str) -> String {
+    format!("unshare --mount sh -c '{script}'")
 }
 
 /// Connects to a Unix socket.
@@ -372,7 +397,11 @@ async fn nothing_gets_out() {
     let mut failures = String::new();
     let (mut tried, with_build) = (0, [false, true]);
     for building in with_build {
-        let rows = everywhere().into_iter().chain(if building { build() } else { plain() });
+        let rows = everywhere().into_iter().chain(if building {
+            [build(), build_beyond_mounts()].concat()
+        } else {
+            plain()
+        });
         for Row { name, script, refusals } in rows {
             let set = |step: &mut StepSpec| {
                 step.environment.clone_from(&bait.variables);
@@ -408,12 +437,11 @@ async fn nothing_gets_out() {
 fn ids_own_nothing() {
     let status = std::fs::read_dir("/proc")
         .unwrap()
-        .filter_map(|entry| {
+        .find_map(|entry| {
             let path = entry.ok()?.path();
             let found = std::fs::read(path.join("cmdline")).ok()? == b"sleep\x007341\0";
             found.then(|| std::fs::read_to_string(path.join("status")).ok())?
         })
-        .next()
         .unwrap();
     let ids = |field: &str| -> Vec<u32> {
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();

@@ -232,16 +232,44 @@ async fn memory_is_limited_where_control_groups_can_be_made() {
 async fn a_step_costs_little() {
     let sandbox = Sandbox::new();
     sandbox.run("true").await;
-    let mut times = Vec::new();
+    let (mut steps, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..20 {
         // The next namespace is made meanwhile, as between two steps of a workflow.
         tokio::time::sleep(Duration::from_millis(60)).await;
         let (spec, _) = sandbox.script("true");
         let started = Instant::now();
         assert_eq!(sandbox.start(spec).await.wait().await.end, End::Exited(0));
-        times.push(started.elapsed());
+        steps.push(started.elapsed());
+        let started = Instant::now();
+        bare_bubblewrap();
+        bare.push(started.elapsed());
     }
-    times.sort();
-    println!("a step takes {:?} (median), {:?} at least", times[10], times[0]);
-    assert!(times[0] < Duration::from_millis(25), "{times:?}");
+    steps.sort();
+    bare.sort();
+    println!(
+        "a step takes {:?} (median), {:?} at least; bubblewrap alone {:?}, {:?}",
+        steps[10], steps[0], bare[10], bare[0]
+    );
+    // On a machine that does other things too, both take longer.
+    assert!(steps[0] < Duration::from_millis(25).max(bare[10] * 4), "{steps:?} beside {bare:?}");
+}
+
+/// The least a sandbox can cost.
+fn bare_bubblewrap() {
+    let mut bare = std::process::Command::new("bwrap");
+    bare.args(["--unshare-all", "--share-net", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"]);
+    bare.args([
+        "--symlink",
+        "usr/lib",
+        "/lib",
+        "--symlink",
+        "usr/lib64",
+        "/lib64",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    ]);
+    bare.args(["sh", "-c", "true"]);
+    assert!(bare.status().unwrap().success());
 }
