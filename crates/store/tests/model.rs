@@ -1,5 +1,7 @@
 //! The store against a model of it, over random histories with reopening and compaction.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 
 use buildplane_store::{Config, Expect, Operation, Range, Revision, Store, Value, WriteError};
@@ -112,7 +114,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                         model.record(entry.revision.0, &key, Operation::Delete);
                     }
                     Err(WriteError::Conflict { current: None }) => {
-                        prop_assert!(!model.now.contains_key(&key))
+                        prop_assert!(!model.now.contains_key(&key));
                     }
                     Err(error) => return Err(TestCaseError::fail(error.to_string())),
                 }
