@@ -22,6 +22,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long an Event is kept.
     pub event_lifetime: Duration,
+    /// How often a watch that asks for bookmarks gets one.
+    pub bookmark_interval: Duration,
 }
 
 impl Default for Config {
@@ -32,6 +34,7 @@ impl Default for Config {
             pod_logs: None,
             limits: Limits::default(),
             event_lifetime: Duration::from_hours(1),
+            bookmark_interval: Duration::from_secs(30),
         }
     }
 }

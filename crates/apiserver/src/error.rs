@@ -146,6 +146,14 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn terminating() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "create not allowed while custom resource definition is terminating",
+        )
+    }
+
     pub(crate) fn not_acceptable() -> Self {
         Self::new(
             StatusCode::NOT_ACCEPTABLE,

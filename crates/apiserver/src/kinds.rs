@@ -18,7 +18,11 @@ pub(crate) const CRD_GROUP: &str = "apiextensions.k8s.io";
 pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
 /// One resource in one version.
-#[expect(clippy::struct_field_names, reason = "the fields are named as discovery names them")]
+#[expect(
+    clippy::struct_field_names,
+    clippy::struct_excessive_bools,
+    reason = "the fields are what discovery and definitions say of a kind"
+)]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -44,6 +48,8 @@ pub(crate) struct Kind {
     pub(crate) columns: Columns,
     pub(crate) source: Source,
     pub(crate) deprecation: Option<String>,
+    /// Its definition is being deleted: nothing new is taken.
+    pub(crate) terminating: bool,
     /// Fields selectable beside name and namespace.
     pub(crate) selectable: Vec<String>,
     pub(crate) schema: OnceLock<Arc<Schema>>,

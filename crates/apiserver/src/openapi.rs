@@ -65,8 +65,7 @@ impl OpenApi {
 
 fn hash(text: &[u8]) -> String {
     Sha256::digest(text).iter().take(16).fold(String::new(), |mut out, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(out, "{byte:02X}"));
+        let _infallible = write!(out, "{byte:02X}");
         out
     })
 }

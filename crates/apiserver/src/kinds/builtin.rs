@@ -254,6 +254,7 @@ impl Definition {
             columns: Columns::builtin(self.group, self.plural),
             source: Source::Builtin(self),
             deprecation: None,
+            terminating: false,
             selectable: self.selectable.iter().map(|field| (*field).to_owned()).collect(),
             schema: OnceLock::new(),
         }

@@ -26,7 +26,11 @@ pub(crate) fn kinds(crd: &Value) -> Vec<Arc<Kind>> {
     versions
         .iter()
         .filter(|version| version["served"] == true)
-        .map(|version| Arc::new(kind(spec, version, storage_version)))
+        .map(|version| {
+            let mut kind = kind(spec, version, storage_version);
+            kind.terminating = object::is_deleting(crd);
+            Arc::new(kind)
+        })
         .collect()
 }
 
@@ -62,6 +66,7 @@ fn kind(spec: &Value, version: &Value, storage_version: &str) -> Kind {
                 str::to_owned,
             )
         }),
+        terminating: false,
         selectable: version["selectableFields"]
             .as_array()
             .into_iter()

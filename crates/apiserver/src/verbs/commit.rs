@@ -64,6 +64,9 @@ pub(crate) fn scope(kind: &Kind, subresource: &str) -> Scope {
 /// Stores a new object. `object` is complete but for what the server decides.
 pub(crate) async fn create(api: &Api, change: &Change<'_>, mut object: Value) -> ApiResult<Bytes> {
     let kind = change.kind;
+    if kind.terminating {
+        return Err(ApiError::terminating());
+    }
     if kind.has_status
         && let Some(map) = object.as_object_mut()
     {

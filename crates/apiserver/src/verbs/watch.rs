@@ -26,8 +26,6 @@ use crate::object;
 use crate::verbs::list::Filter;
 use crate::verbs::present;
 
-/// How often a watch that asked for bookmarks gets one.
-const BOOKMARKS: Duration = Duration::from_secs(30);
 /// A watch without a timeout of its own ends after this to twice this, so that clients spread out.
 const DEFAULT_TIMEOUT: u64 = 1_800;
 /// Frames put together for one write to the connection.
@@ -95,7 +93,8 @@ pub(crate) async fn watch(call: &Call) -> ApiResult<Response<Body>> {
         watch,
         deadline: Instant::now() + asked.timeout,
         bookmarks: asked.bookmarks.then(|| {
-            let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARKS, BOOKMARKS);
+            let every = call.api.config.bookmark_interval;
+            let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             ticks
         }),
