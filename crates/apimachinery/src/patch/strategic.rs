@@ -2,6 +2,8 @@
 
 mod order;
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -123,7 +125,8 @@ fn delete_from_list(target: &mut Members, field: &str, values: &Value) -> Result
         return Err(PatchError::Malformed("invalid patch format of primitive list".to_owned()));
     };
     if let Some(Value::Array(list)) = target.get_mut(field) {
-        list.retain(|item| !values.contains(item));
+        let values: HashSet<String> = values.iter().map(Value::to_string).collect();
+        list.retain(|item| !values.contains(&item.to_string()));
     }
     Ok(())
 }
@@ -143,13 +146,14 @@ fn merge_list(
     let before = current.clone();
     let Some(key) = node.patch_key() else {
         let mut merged = current;
+        let mut known: HashSet<String> = merged.iter().map(Value::to_string).collect();
         for item in patch {
             if item.is_object() || item.is_array() {
                 return Err(PatchError::Malformed(
                     "lists of lists and of maps without a key cannot be merged".to_owned(),
                 ));
             }
-            if !merged.contains(item) {
+            if known.insert(item.to_string()) {
                 merged.push(item.clone());
             }
         }
@@ -159,16 +163,23 @@ fn merge_list(
         Special::Replaced(list) => return Ok(list),
         Special::Remaining { list, patch } => (list, patch),
     };
+    let mut places = HashMap::with_capacity(merged.len());
+    for (place, item) in merged.iter().enumerate() {
+        if let Some(identity) = order::identity(item, Some(key)) {
+            places.entry(identity).or_insert(place);
+        }
+    }
     for item in &patch {
-        let Value::Object(members) = item else { continue };
-        let identity = members.get(key);
-        match merged.iter_mut().find(|existing| existing.get(key) == identity) {
-            Some(existing) => {
-                if let Value::Object(current) = existing.take() {
-                    *existing = Value::Object(merge_map(current, members, node.items())?);
-                }
+        let (Value::Object(members), Some(identity)) = (item, order::identity(item, Some(key))) else {
+            continue;
+        };
+        if let Some(existing) = places.get(&identity).and_then(|place| merged.get_mut(*place)) {
+            if let Value::Object(current) = existing.take() {
+                *existing = Value::Object(merge_map(current, members, node.items())?);
             }
-            None => merged.extend(without_directives(item)),
+        } else {
+            places.insert(identity, merged.len());
+            merged.extend(without_directives(item));
         }
     }
     Ok(order::arrange(merged, &patch, &before, Some(key)))
@@ -183,6 +194,7 @@ enum Special {
 
 fn special_items(mut list: Vec<Value>, patch: &[Value], key: &str) -> Result<Special, PatchError> {
     let mut plain = Vec::with_capacity(patch.len());
+    let mut deleted = HashSet::new();
     let mut is_replaced = false;
     for item in patch {
         let Value::Object(members) = item else {
@@ -193,13 +205,14 @@ fn special_items(mut list: Vec<Value>, patch: &[Value], key: &str) -> Result<Spe
         match members.get(DIRECTIVE) {
             Some(Value::String(directive)) if directive == "replace" => is_replaced = true,
             Some(Value::String(directive)) if directive == "delete" => {
-                let identity = members.get(key).ok_or_else(|| no_key(item, key))?;
-                list.retain(|existing| existing.get(key) != Some(identity));
+                let identity = order::identity(item, Some(key)).ok_or_else(|| no_key(item, key))?;
+                deleted.insert(identity);
             }
             Some(directive) => return Err(unknown_directive(directive, members)),
             None => plain.push(item.clone()),
         }
     }
+    list.retain(|item| order::identity(item, Some(key)).is_none_or(|identity| !deleted.contains(&identity)));
     if is_replaced {
         return Ok(Special::Replaced(plain.iter().filter_map(without_directives).collect()));
     }

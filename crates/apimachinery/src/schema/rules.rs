@@ -6,7 +6,7 @@ use buildplane_expr::{Error as ExpressionError, Limits, Outcome, Program};
 use serde_json::{Map, Value};
 
 use super::model::Types;
-use super::validate::correlate;
+use super::validate::OldItems;
 use super::{MAX_REPORTED, Node, Previous};
 use crate::field::{ErrorKind, FieldError, Location};
 
@@ -103,11 +103,12 @@ impl Walk {
             }
             Value::Array(items) => {
                 let Some(schema) = node.items().filter(|schema| schema.data.has_rules) else { return };
+                let old_items = OldItems::new(node, old);
                 let unchanged = old.filter(|_| change == Change::Unchanged).and_then(Value::as_array);
                 for (index, item) in items.iter().enumerate() {
                     let old = match unchanged {
                         Some(same) => same.get(index),
-                        None => correlate(node, item, old),
+                        None => old_items.get(item),
                     };
                     self.value(schema, item, old, change, &Location::Index(at, index));
                 }

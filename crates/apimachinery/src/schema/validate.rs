@@ -8,7 +8,7 @@ mod logic;
 
 use serde_json::{Number, Value};
 
-pub(super) use invariants::{correlate, invariants};
+pub(super) use invariants::{OldItems, invariants};
 
 use super::model::Types;
 use super::{MAX_REPORTED, Node, Previous};
@@ -101,9 +101,9 @@ impl Walk {
             }
             Value::Array(items) => {
                 let Some(schema) = node.items() else { return };
+                let old_items = OldItems::new(node, old);
                 for (index, item) in items.iter().enumerate() {
-                    let old = if self.ratchet == Ratchet::On { correlate(node, item, old) } else { None };
-                    self.value(schema, item, old, &Location::Index(at, index));
+                    self.value(schema, item, old_items.get(item), &Location::Index(at, index));
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

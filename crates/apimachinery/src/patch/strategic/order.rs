@@ -1,6 +1,8 @@
 //! The order of merged lists: what the patch names comes in the patch's order, what only the server has stays where
 //! it was relative to its neighbors.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::merge_list;
@@ -53,10 +55,14 @@ fn server_order(before: &[Value], patch: Option<&[Value]>, key: Option<&str>) ->
     let (deleted, plain): (Vec<&Value>, Vec<&Value>) = patch
         .iter()
         .partition(|item| item.get(super::DIRECTIVE).is_some_and(|directive| directive == "delete"));
-    let is_in = |list: &[&Value], item: &Value| list.iter().any(|other| same(other, item, key));
-    let mut order: Vec<Value> = before.iter().filter(|item| !is_in(&deleted, item)).cloned().collect();
+    let identities = |items: &[&Value]| -> HashSet<String> {
+        items.iter().filter_map(|item| identity(item, key)).collect()
+    };
+    let (deleted, known) = (identities(&deleted), positions(before, key));
+    let is_deleted = |item: &Value| identity(item, key).is_some_and(|identity| deleted.contains(&identity));
+    let mut order: Vec<Value> = before.iter().filter(|item| !is_deleted(item)).cloned().collect();
     let n_freed = before.len() - order.len();
-    let new = plain.into_iter().filter(|item| !before.iter().any(|other| same(other, item, key)));
+    let new = plain.into_iter().filter(|item| place(&known, item, key).is_none());
     order.extend(new.take(n_freed).cloned());
     order
 }
@@ -66,7 +72,8 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     let mut rest = order.iter();
     let plain = patch.iter().filter(|item| item.get(super::DIRECTIVE).is_none());
     for item in plain {
-        if !rest.any(|wanted| same(wanted, item, key)) {
+        let wanted = identity(item, key);
+        if wanted.is_none() || !rest.any(|next| identity(next, key) == wanted) {
             let (patch, order) = (Value::from(patch.to_vec()), Value::from(order.to_vec()));
             return Err(PatchError::Malformed(format!(
                 "The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
@@ -83,19 +90,21 @@ pub(super) fn arrange(
     server: &[Value],
     key: Option<&str>,
 ) -> Vec<Value> {
-    let position = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, key));
+    let (order, server) = (positions(order, key), positions(server, key));
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| position(order, item).is_some());
-    named.sort_by_key(|item| position(order, item));
-    others.sort_by_key(|item| position(server, item));
+        merged.into_iter().partition(|item| place(&order, item, key).is_some());
+    named.sort_by_cached_key(|item| place(&order, item, key));
+    others.sort_by_cached_key(|item| place(&server, item, key));
 
     let mut arranged = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in named {
-        let place = position(server, &item);
+        let item_place = place(&server, &item, key);
         while let Some(other) = others.peek() {
-            match (position(server, other), place) {
-                (Some(other), Some(place)) if other < place => arranged.extend(others.next()),
+            match (place(&server, other, key), item_place) {
+                (Some(other_place), Some(item_place)) if other_place < item_place => {
+                    arranged.extend(others.next());
+                }
                 _ => break,
             }
         }
@@ -105,9 +114,25 @@ pub(super) fn arrange(
     arranged
 }
 
-fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// What tells an item of a merging list from the others; none if it lacks the key.
+pub(super) fn identity(item: &Value, key: Option<&str>) -> Option<String> {
     match key {
-        Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),
-        None => a == b,
+        Some(key) => item.get(key).map(Value::to_string),
+        None => Some(item.to_string()),
     }
+}
+
+/// The first position of each item.
+fn positions(list: &[Value], key: Option<&str>) -> HashMap<String, usize> {
+    let mut positions = HashMap::with_capacity(list.len());
+    for (position, item) in list.iter().enumerate() {
+        if let Some(identity) = identity(item, key) {
+            positions.entry(identity).or_insert(position);
+        }
+    }
+    positions
+}
+
+fn place(positions: &HashMap<String, usize>, item: &Value, key: Option<&str>) -> Option<usize> {
+    positions.get(&identity(item, key)?).copied()
 }

@@ -150,13 +150,26 @@ fn key_of(keys: &[String], item: &Value) -> Value {
     Value::Object(fields.collect())
 }
 
-/// The item of the old list that this one continues; only map lists have an answer.
-pub(in crate::schema) fn correlate<'v>(
-    node: Node<'_>,
-    item: &Value,
-    old: Option<&'v Value>,
-) -> Option<&'v Value> {
-    let ListType::Map(keys) = node.list_type() else { return None };
-    let identity = key_of(keys, item);
-    old?.as_array()?.iter().find(|old| key_of(keys, old) == identity)
+/// The items of an old list by their keys; only map lists can tell which item continues which.
+pub(in crate::schema) struct OldItems<'v> {
+    keys: &'v [String],
+    by_key: HashMap<String, &'v Value>,
+}
+
+impl<'v> OldItems<'v> {
+    pub(in crate::schema) fn new(node: Node<'v>, old: Option<&'v Value>) -> Self {
+        let ListType::Map(keys) = node.list_type() else { return Self { keys: &[], by_key: HashMap::new() } };
+        let mut by_key = HashMap::new();
+        for item in old.and_then(Value::as_array).into_iter().flatten() {
+            by_key.entry(key_of(keys, item).to_string()).or_insert(item);
+        }
+        Self { keys, by_key }
+    }
+
+    pub(in crate::schema) fn get(&self, item: &Value) -> Option<&'v Value> {
+        if self.by_key.is_empty() {
+            return None;
+        }
+        self.by_key.get(&key_of(self.keys, item).to_string()).copied()
+    }
 }
