@@ -114,7 +114,7 @@ async fn clean_up(scratch: TempDir, platform: Option<RunningPlatform>, keep: boo
         note(format_args!("kept {}", kept.display()));
         return stopped;
     }
-    let purged = platform::purge(scratch.path());
+    let purged = platform::purge(scratch.path()).await;
     let removed = scratch.close().context("cannot remove the temporary directory");
     stopped.and(purged).and(removed)
 }

@@ -17,6 +17,7 @@ mod git;
 mod logging;
 mod output;
 mod parameters;
+mod purge;
 mod resources;
 mod rest;
 mod runs;

@@ -119,7 +119,8 @@ fn a_taken_port_is_named() {
     let port = holder.local_addr().expect("an address").port();
     let free = "control-plane=0,build-plane=0,agents=0,gateway=0,health=0,git=0";
     for mode in [&["up"][..], &["up", "--detach"]] {
-        let arguments = [mode, &["--ports", &format!("{free},registry={port}")]].concat();
+        let ports = format!("{free},registry={port}");
+        let arguments = [mode, &["--ports", &ports]].concat();
         let refused = run(&scratch.path().join("data"), &arguments);
         assert_eq!(refused.code, Some(6), "{refused}");
         assert!(

@@ -125,7 +125,17 @@ EOF"#,
         assert!(time.ends_with('Z'), "{path}: {time:?}");
     }
 
-    // Option 2: secret reference, for the same plane.
+    option_two(&walk);
+    cluster_scoped(&walk, &ca);
+    // A plane that is deleted is gone: nothing holds it back.
+    walk.kubectl.ok("delete buildplane my-buildplane -n my-org --timeout=20s");
+    walk.kubectl.ok("delete clusterbuildplane nameless --timeout=20s");
+    assert!(walk.platform.stop().success());
+}
+
+/// Secret reference, for the plane that had the value inline before.
+fn option_two(walk: &Walk) {
+    let plane = "buildplane my-buildplane -n my-org";
     walk.shell(
         r#"CA_FILE=$(mktemp)
 trap 'rm -f "$CA_FILE"' EXIT
@@ -161,9 +171,11 @@ EOF"#,
         if observed == "2" { Ok(()) } else { Err(observed) }
     });
     walk.expect(plane, &CONNECTED);
+}
 
-    // The same for a cluster-scoped plane, without a plane id: its name stands in.
-    walk.secret("openchoreo-system", "buildplane-agent-ca", &ca);
+/// The same for a cluster-scoped plane; without a plane id its name stands in.
+fn cluster_scoped(walk: &Walk, ca: &str) {
+    walk.secret("openchoreo-system", "buildplane-agent-ca", ca);
     let reference = json!({"name": "buildplane-agent-ca", "namespace": "openchoreo-system", "key": "ca.crt"});
     let manifest = Manifest::new("openchoreo.dev/v1alpha1", "ClusterBuildPlane", "nameless")
         .set("/spec/clusterAgent/clientCA/secretRef", reference);
@@ -175,11 +187,6 @@ EOF"#,
     assert_eq!(walk.kubectl.value("clusterbuildplane nameless", ".status.planeID"), "nameless");
     walk.kubectl.apply(&manifest.set("/spec/planeID", json!("default")).to_string());
     walk.expect("clusterbuildplane nameless", &CONNECTED);
-
-    // A plane that is deleted is gone: nothing holds it back.
-    walk.kubectl.ok("delete buildplane my-buildplane -n my-org --timeout=20s");
-    walk.kubectl.ok("delete clusterbuildplane nameless --timeout=20s");
-    assert!(walk.platform.stop().success());
 }
 
 #[test]
@@ -277,7 +284,7 @@ fn every_example_ends_with_the_conditions_of_the_table() {
 fn tenants_of_one_plane_stay_apart() {
     let walk = Walk::start(&Tools::newest());
     let ca = walk.agent_ca();
-    let stranger = Authority::generate("a stranger", Duration::from_hours(24)).expect("a CA");
+    let stranger = Authority::generate("a stranger", Duration::from_hours(365 * 24)).expect("a CA");
     walk.secret("org1", "shared-cluster-ca", &ca);
     walk.secret("org2", "shared-cluster-ca", stranger.cert_pem());
     for organization in ["org1", "org2"] {
@@ -288,7 +295,14 @@ fn tenants_of_one_plane_stay_apart() {
     }
     walk.expect("buildplane org1-buildplane -n org1", &CONNECTED);
     let refused = "buildplane org2-buildplane -n org2";
-    walk.expect(refused, &[("ClientCAValid", "True/CertificatesValid"), ("Ready", "False/AgentRefused")]);
+    walk.expect(
+        refused,
+        &[
+            ("ClientCAValid", "True/CertificatesValid"),
+            ("AgentConnected", "False/NoAgentConnected"),
+            ("Ready", "False/NoAgentConnected"),
+        ],
+    );
     assert_eq!(walk.kubectl.value(refused, ".status.agentConnection.connected"), "false");
 
     // The right CA, then a bundle of both, and the second tenant is connected; the first never noticed.

@@ -74,12 +74,16 @@ fn errors_are_one_line_a_cause_and_a_hint() {
         &["no-such-command"],
     ] {
         let refused = run(home.path(), words);
-        let stderr = refused.stderr.replace(&home.path().display().to_string(), "[HOME]");
-        texts.push_str(&format!(
-            "$ buildplane {}\n{stderr}[exit {}]\n\n",
-            words.join(" ").replace(&home.path().display().to_string(), "[HOME]"),
-            refused.code.unwrap_or(-1)
-        ));
+        let text = format!(
+            "$ buildplane {}
+{}[exit {:?}]
+
+",
+            words.join(" "),
+            refused.stderr,
+            refused.code
+        );
+        texts.push_str(&text.replace(&home.path().display().to_string(), "[HOME]"));
     }
     insta::assert_snapshot!(texts);
 }

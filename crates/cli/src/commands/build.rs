@@ -78,10 +78,16 @@ pub(crate) async fn run(args: BuildArgs) -> Result<ExitStatus> {
     let mut view = View::new(ViewOptions::default());
     let ending =
         follow::follow(&connection, &started, &mut view, OnInterrupt::Cancel, &mut interrupts).await?;
-    if let Ending::Final { run, .. } = &ending {
-        print_image(run)?;
+    let image = match &ending {
+        Ending::Final { run, .. } => runs::output(run, "image").map(str::to_owned),
+        Ending::Left => None,
+    };
+    let status = crate::commands::run::finish(&started, ending, &view)?;
+    if let Some(image) = image.filter(|_| status == ExitStatus::Success) {
+        let image = crate::output::sanitize::sanitize(image.as_bytes());
+        line(format_args!("{} {image}", Paint::for_stdout().apply(Color::Good, "image")))?;
     }
-    crate::commands::run::finish(&started, ending, &view)
+    Ok(status)
 }
 
 /// Starts the build's run and returns its name.
@@ -95,13 +101,4 @@ pub(crate) async fn start(connection: &Connection, source: &Source, args: &Build
     let name = run.metadata.name.unwrap_or_default();
     line(format_args!("run {name} started in namespace {}", connection.namespace))?;
     Ok(name)
-}
-
-/// What the build was for: the image, by tag and digest.
-fn print_image(run: &WorkflowRun) -> Result<()> {
-    if let Some(image) = runs::output(run, "image") {
-        let image = crate::output::sanitize::sanitize(image.as_bytes());
-        line(format_args!("{} {image}", Paint::for_stdout().apply(Color::Good, "image")))?;
-    }
-    Ok(())
 }

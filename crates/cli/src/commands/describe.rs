@@ -12,7 +12,7 @@ use crate::output::document::{DocumentFormat, render};
 use crate::output::line;
 use crate::output::sanitize::sanitize;
 use crate::output::table::Table;
-use crate::output::terminal::seconds;
+use crate::output::terminal::whole_seconds;
 use crate::runs;
 
 /// Show everything about a run: its tasks, conditions, parameters and outputs
@@ -123,7 +123,7 @@ pub(crate) fn time(time: &Time) -> String {
 
 fn took(start: Option<&Time>, end: Option<&Time>) -> Option<String> {
     let took = end?.0.duration_since(start?.0);
-    took.try_into().ok().map(seconds)
+    took.try_into().ok().map(whole_seconds)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl RunningPlatform {
 }
 
 pub(super) async fn start(narrator: &mut Narrator, scratch: &Path) -> Result<RunningPlatform> {
-    crate::logging::start("warn");
+    crate::logging::start("error,kube_client=off");
     narrator
         .part("Start a local platform: control plane, gateway, build plane with its agent, registry, git")?;
     let options = Options { data_dir: data_dir(scratch), ports: Ports::Auto };
@@ -83,6 +83,6 @@ pub(super) async fn connect(narrator: Narrator, scratch: &Path) -> Result<Demo> 
 }
 
 /// Removes the platform's data.
-pub(super) fn purge(scratch: &Path) -> Result<()> {
-    buildplane_platform::purge(&data_dir(scratch)).map_err(explain)
+pub(super) async fn purge(scratch: &Path) -> Result<()> {
+    crate::purge::purge(&data_dir(scratch)).await
 }

@@ -174,9 +174,15 @@ pub(crate) async fn read_log(api: Api<Pod>, pod: Pod, options: LogOptions, sende
         match read {
             Read::ReaderGone => return,
             Read::Gone => break,
-            Read::End if !options.follow || timeout(DRAIN, ended(&api, name)).await.unwrap_or(false) => break,
-            // The connection ended before the pod did.
-            Read::End => {}
+            Read::End => {
+                // As far as one can tell that is all; the pod's status follows the end of its log.
+                if sender.send(PodLog::End { task: task.clone() }).await.is_err() || !options.follow {
+                    return;
+                }
+                if timeout(DRAIN, ended(&api, name)).await.unwrap_or(false) {
+                    return;
+                }
+            }
             Read::Failed(message) => {
                 failures += 1;
                 if !options.follow || failures == ATTEMPTS {

@@ -9,11 +9,13 @@ use buildplane_api::run::{RunPhase, TaskPhase, WorkflowTask};
 
 use super::pods::PodLog;
 use crate::output::sanitize::sanitize;
-use crate::output::terminal::{Color, LiveLines, Paint, seconds};
+use crate::output::terminal::{Color, LiveLines, Paint, whole_seconds};
 use crate::runs;
 
 /// A finished task is announced after its last log line; this long it waits for that.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// A reason to wait that lasts this long is told.
+const WAITING_PATIENCE: Duration = Duration::from_secs(1);
 /// Lines of each task that are kept for the reason of a failure.
 const TAIL: usize = 10;
 
@@ -35,11 +37,18 @@ pub(crate) struct View {
     paint: Paint,
     sanitized: bool,
     phases: HashMap<String, TaskPhase>,
-    waiting_for: Option<String>,
+    waiting: Option<Waiting>,
     /// Changes of tasks that are not announced yet.
     changes: VecDeque<Change>,
     logs: HashMap<String, TaskLog>,
     running_since: HashMap<String, Instant>,
+}
+
+/// What a run waits for.
+struct Waiting {
+    reason: String,
+    since: Instant,
+    told: bool,
 }
 
 struct Change {
@@ -62,7 +71,7 @@ impl View {
             paint: Paint::for_stdout(),
             sanitized: io::stdout().is_terminal(),
             phases: HashMap::new(),
-            waiting_for: None,
+            waiting: None,
             changes: VecDeque::new(),
             logs: HashMap::new(),
             running_since: HashMap::new(),
@@ -80,10 +89,16 @@ impl View {
             return Ok(());
         }
         if runs::phase(run).unwrap_or(RunPhase::Pending) == RunPhase::Pending {
-            self.waits(runs::reason(run))?;
+            self.waits(runs::reason(run).unwrap_or_default());
+        } else {
+            self.waiting = None;
         }
         for task in runs::tasks(run) {
             let phase = task.phase.unwrap_or(TaskPhase::Pending);
+            // The log has told already that it runs.
+            if phase == TaskPhase::Pending && self.phases.contains_key(&task.name) {
+                continue;
+            }
             if self.phases.insert(task.name.clone(), phase) != Some(phase) {
                 self.changes.push_back(Change { task: task.clone(), phase, since: Instant::now() });
             }
@@ -91,14 +106,23 @@ impl View {
         self.announce(Flush::Ready)
     }
 
-    fn waits(&mut self, reason: Option<String>) -> io::Result<()> {
-        if let Some(reason) = reason.filter(|reason| self.waiting_for.as_ref() != Some(reason)) {
-            let text = sanitize(reason.as_bytes());
-            self.lines.line(&self.paint.apply(Color::Faint, &format!("  waiting: {text}")))?;
-            self.waiting_for = Some(reason);
+    fn waits(&mut self, reason: String) {
+        let reason = sanitize(reason.as_bytes());
+        if self.waiting.as_ref().is_none_or(|waiting| waiting.reason != reason) {
+            self.lines.set_status(format!("waiting: {reason}"), Instant::now());
+            self.waiting = Some(Waiting { reason, since: Instant::now(), told: false });
         }
-        self.lines.set_status("waiting", Instant::now());
-        Ok(())
+    }
+
+    /// What passes within a moment is not worth a line.
+    fn tell_waiting(&mut self) -> io::Result<()> {
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.told) else { return Ok(()) };
+        if waiting.since.elapsed() < WAITING_PATIENCE {
+            return Ok(());
+        }
+        waiting.told = true;
+        let text = format!("  waiting: {}", waiting.reason);
+        self.lines.line(&self.paint.apply(Color::Faint, &text))
     }
 
     /// Takes a log event.
@@ -114,6 +138,7 @@ impl View {
             }
             PodLog::Note(text) => self.note(&text),
             PodLog::Line { task, at, text } => {
+                self.announce_start_of(&task)?;
                 let tail = &mut self.logs.entry(task.clone()).or_default().tail;
                 if tail.len() == TAIL {
                     tail.pop_front();
@@ -130,6 +155,26 @@ impl View {
                 self.print_log(&prefix, &text)
             }
         }
+    }
+
+    /// A task's log never comes before the task: the log may be faster than the control plane.
+    fn announce_start_of(&mut self, task: &str) -> io::Result<()> {
+        if self.options.logs_only || self.running_since.contains_key(task) {
+            return Ok(());
+        }
+        if !self.phases.contains_key(task) || self.phases.get(task) == Some(&TaskPhase::Pending) {
+            self.phases.insert(task.to_owned(), TaskPhase::Running);
+            let task = WorkflowTask {
+                name: task.to_owned(),
+                phase: Some(TaskPhase::Running),
+                started_at: None,
+                completed_at: None,
+                message: None,
+                outputs: Vec::new(),
+            };
+            self.changes.push_back(Change { task, phase: TaskPhase::Running, since: Instant::now() });
+        }
+        self.announce(Flush::All)
     }
 
     /// On a terminal the text is made harmless; a pipe gets the bytes as they are.
@@ -155,6 +200,7 @@ impl View {
 
     pub(super) fn tick(&mut self) -> io::Result<()> {
         self.announce(Flush::Ready)?;
+        self.tell_waiting()?;
         self.lines.tick()
     }
 
@@ -190,6 +236,7 @@ impl View {
         let name = sanitize(task.name.as_bytes());
         match phase {
             TaskPhase::Pending | TaskPhase::Omitted => Ok(()),
+            TaskPhase::Running if self.running_since.contains_key(&task.name) => Ok(()),
             TaskPhase::Running => {
                 let since = *self.running_since.entry(task.name.clone()).or_insert_with(Instant::now);
                 self.lines.set_status(name.clone(), since);
@@ -221,11 +268,11 @@ enum Flush {
     All,
 }
 
-/// ` 2.1s`, if the times are known.
+/// ` 2s`, if the times are known. They are whole seconds, as Kubernetes writes them.
 fn took(task: &WorkflowTask) -> String {
     let (Some(start), Some(end)) = (&task.started_at, &task.completed_at) else { return String::new() };
-    let took = end.0.duration_since(start.0);
-    Duration::try_from(took).map_or_else(|_| String::new(), |took| format!(" {}", seconds(took)))
+    let took = Duration::try_from(end.0.duration_since(start.0)).unwrap_or_default();
+    format!(" {}", whole_seconds(took))
 }
 
 /// The task whose failure ended the run, and why, in one line.

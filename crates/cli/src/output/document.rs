@@ -33,9 +33,17 @@ pub(crate) fn render(object: &Value, format: DocumentFormat) -> Result<String> {
     hide_managed_fields(&mut object);
     let text = match format {
         DocumentFormat::Json => serde_json::to_string_pretty(&object).context("cannot print JSON")?,
-        DocumentFormat::Yaml => serde_saphyr::to_string(&object).context("cannot print YAML")?,
+        DocumentFormat::Yaml => yaml(&object)?,
     };
     Ok(text.trim_end().to_owned())
+}
+
+/// YAML with every string on one line unless it has line ends of its own: people search and copy it.
+fn yaml(object: &Value) -> Result<String> {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    let mut text = String::new();
+    serde_saphyr::to_fmt_writer_with_options(&mut text, object, options).context("cannot print YAML")?;
+    Ok(text)
 }
 
 fn hide_managed_fields(object: &mut Value) {
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn field_ownership_is_not_shown() {
         let object = serde_json::json!({
-            "items": [{"metadata": {"name": "a", "managedFields": [{"manager": "x"}]}, "spec": {"commit": "0123"}}]
+            "items": [{"metadata": {"name": "a", "managedFields": [{"manager": "x"}]}, "spec": {"commit": "0123", "url": "https://git.example/a/very/long/path/that/would/not/fit/into/eighty/columns/at/all.git"}}]
         });
         insta::assert_snapshot!(render(&object, DocumentFormat::Yaml).expect("prints"), @r#"
         items:
@@ -62,6 +70,7 @@ mod tests {
             name: a
           spec:
             commit: "0123"
+            url: https://git.example/a/very/long/path/that/would/not/fit/into/eighty/columns/at/all.git
         "#);
     }
 }

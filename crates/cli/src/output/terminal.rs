@@ -134,6 +134,15 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{}m{:02}s", seconds / 60, seconds % 60)
 }
 
+/// `<1s`, `12s`, `2m05s`: for times that are known to the second.
+pub(crate) fn whole_seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => "<1s".to_owned(),
+        seconds @ 1..60 => format!("{seconds}s"),
+        _ => seconds(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
