@@ -219,11 +219,14 @@ fn failed(error: &ConnectionError, backoff: &mut Backoff, metrics: &Metrics) -> 
         error,
         ConnectionError::Tunnel(buildplane_tunnel::Error::Refused { status, .. }) if status.as_u16() == 503
     );
-    let delay = if soon { backoff.short_delay() } else { backoff.delay() };
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        ?delay,
-        "cannot connect to the gateway; trying again"
-    );
-    delay
+    let cause = error as &dyn std::error::Error;
+    if soon {
+        let delay = backoff.short_delay();
+        tracing::info!(error = cause, ?delay, "the gateway is not ready for this agent; trying again");
+        delay
+    } else {
+        let delay = backoff.delay();
+        tracing::warn!(error = cause, ?delay, "cannot connect to the gateway; trying again");
+        delay
+    }
 }

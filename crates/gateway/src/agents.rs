@@ -93,7 +93,13 @@ impl Agents {
     fn admit(&self, request: &mut Request) -> Result<(Hello, Upgrade, OwnedSemaphorePermit), Refusal> {
         let refused = |refusal: Refusal| {
             self.metrics.refused.get_or_create(&Reason { reason: refusal.reason }).inc();
-            tracing::warn!(reason = refusal.reason, message = refusal.failure.message, "agent refused");
+            let (reason, message) = (refusal.reason, &refusal.failure.message);
+            // One that is asked to come again is not turned away: every start has such a moment.
+            if refusal.failure.code == StatusCode::SERVICE_UNAVAILABLE {
+                tracing::info!(reason, message, "agent asked to come again");
+            } else {
+                tracing::warn!(reason, message, "agent refused");
+            }
             refusal
         };
         let hello = self.hello(request).map_err(refused)?;
