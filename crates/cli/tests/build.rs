@@ -203,3 +203,76 @@ fn logs_can_be_followed_and_runs_retried() {
     assert!(canceled.contains("has already ended: Succeeded"), "{canceled}");
     assert!(workshop.platform.stop().success());
 }
+
+#[test]
+fn a_step_interrupted_by_a_crash_is_never_run_again() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\nRUN busybox sh -c 'echo has-begun; busybox sleep 600'\n",
+    );
+    let kept = TempDir::new().expect("a temporary directory");
+    let data_dir = kept.path().join("data");
+    let Workshop { platform, source } = workshop;
+    assert!(platform.stop().success());
+    let start = || LocalPlatform::builder(BINARY).data_dir(&data_dir).start();
+    let platform = start();
+    platform.run(&["base-image"]).ok();
+    let path = source.path().join("greeter").display().to_string();
+    let build = Running::start(platform.command(&["build", &path]));
+    eventually("the build runs", PATIENCE, || build.stdout().contains("build-image | has-begun"));
+    platform.kill();
+    drop(build);
+
+    let platform = start();
+    let kubectl = platform.kubectl(&Tools::newest(), "control-plane");
+    kubectl.ok("wait --for=jsonpath={.status.phase}=Failed workflowruns --all --timeout=60s");
+    let listed = platform.run(&["get", "-o", "name"]).ok();
+    let run = listed.trim().rsplit('/').next().expect("a run").to_owned();
+    let described = platform.run(&["describe", &run]).ok();
+    assert!(described.contains("build-image") && described.to_lowercase().contains("restart"), "{described}");
+    let pods = kubectl.with_context("build-plane").ok("get pods -n openchoreo-ci-default -o name");
+    assert_eq!(pods.lines().filter(|pod| pod.contains("build-image")).count(), 1, "never run again: {pods}");
+    assert!(platform.stop().success());
+}
+
+#[test]
+fn changes_are_watched_as_they_happen() {
+    let platform = LocalPlatform::builder(BINARY).start();
+    let watch = Running::start(platform.command(&["get", "wfr", "-w"]));
+    let kubectl = platform.kubectl(&Tools::newest(), "control-plane");
+    let run = buildplane_testing::Manifest::run("default", "watched", "nonesuch", &serde_json::json!({}));
+    kubectl.apply(&run.to_string());
+    eventually("the watch shows the run", PATIENCE, || watch.stdout().contains("watched"));
+    assert!(watch.stdout().starts_with("NAME "), "{}", watch.stdout());
+    // A workflow that does not exist is said to be missing, and the run is not lost.
+    eventually("the run says what it waits for", PATIENCE, || {
+        platform.run(&["describe", "watched"]).ok().contains("WorkflowNotFound")
+    });
+    watch.signal("INT");
+    platform.run(&["cancel", "watched"]).ok();
+    eventually("the run is canceled", PATIENCE, || platform.run(&["get"]).ok().contains("Canceled"));
+    assert!(platform.stop().success());
+}
+
+/// Build logs are hostile output: on a terminal nothing of them acts, in a pipe they are what they are.
+#[test]
+fn hostile_logs_are_harmless_on_a_terminal() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\n\
+         RUN busybox printf 'be\\033]0;OWNED\\007fore\\033[2J after\\n'\n",
+    );
+    let path = workshop.path();
+    let binary = workshop.platform.command::<&str>(&[]).get_program().to_string_lossy().into_owned();
+    let mut command = std::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &format!("{binary} build {path}"), "/dev/null"]);
+    command
+        .env("BUILDPLANE_DATA_DIR", workshop.platform.data_dir())
+        .env_remove("KUBECONFIG")
+        .env("TERM", "xterm");
+    let built = buildplane_testing::finish(command, "", PATIENCE);
+    assert!(built.success(), "{built}");
+    assert!(built.stdout.contains("before after"), "{built}");
+    for sequence in ["\u{1b}]0;", "\u{1b}[2J after", "\u{7}"] {
+        assert!(!built.stdout.contains(sequence), "{sequence:?} acts: {:?}", built.stdout);
+    }
+    assert!(workshop.platform.stop().success());
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use buildplane_testing::{Kubectl, LocalPlatform, Manifest, Tools, eventually_ok, finish};
+use buildplane_testing::{Kubectl, LocalPlatform, Manifest, Running, Tools, eventually_ok, finish};
 use buildplane_tls::Authority;
 use serde_json::json;
 
@@ -312,6 +312,125 @@ fn tenants_of_one_plane_stay_apart() {
     // Deleting one does not touch the other.
     walk.kubectl.ok("delete buildplane org1-buildplane -n org1 --timeout=20s");
     walk.expect(refused, &CONNECTED);
+    assert!(walk.platform.stop().success());
+}
+
+/// Two organizations on one cluster as the reference has it: a plane id of its own, an agent that carries it, and the
+/// same CA Secret in each namespace. The agent runs alone, as it does on a build cluster.
+#[test]
+fn the_shared_builder_connects_both_organizations() {
+    let walk = Walk::start(&Tools::newest());
+    let build_plane = walk.kubectl.with_context("build-plane");
+    build_plane.ok("create namespace shared-agent");
+    let gateway_ca =
+        build_plane.value("configmap cluster-gateway-ca -n openchoreo-build-plane", r".data.ca\.crt");
+    let ca_file = walk.platform.data_dir().with_file_name("gateway-ca.crt");
+    std::fs::write(&ca_file, gateway_ca).expect("a file");
+    let gateway =
+        format!("wss://{}/ws", walk.platform.state()["endpoints"]["agents"].as_str().expect("an address"));
+    let (kubeconfig, ca_file) =
+        (walk.platform.kubeconfig().display().to_string(), ca_file.display().to_string());
+    let arguments =
+        ["agent", "--plane-id", "shared-builder", "--namespace", "shared-agent", "--context", "build-plane"];
+    let options = ["--gateway", &gateway, "--server-ca", &ca_file, "--kubeconfig", &kubeconfig];
+    let agent = Running::start(walk.platform.command(&[&arguments[..], &options].concat()));
+    let ca = eventually_ok("the agent has an identity", PATIENCE, || {
+        let found = build_plane.run(&[
+            "get",
+            "secret",
+            "cluster-agent-tls",
+            "-n",
+            "shared-agent",
+            "-o",
+            r#"go-template={{index .data "ca.crt" | base64decode}}"#,
+        ]);
+        if found.success() { Ok(found.stdout) } else { Err(found.stderr) }
+    });
+    walk.apply_example("multi-tenant-buildplanes.yaml");
+    for organization in ["org1", "org2"] {
+        walk.secret(organization, "shared-cluster-ca", &ca);
+    }
+    for plane in ["buildplane org1-buildplane -n org1", "buildplane org2-buildplane -n org2"] {
+        // Connected, and not ready for one reason alone: the plane has no store of that name.
+        walk.expect(
+            plane,
+            &[
+                ("ClientCAValid", "True/CertificatesValid"),
+                ("AgentConnected", "True/AgentConnected"),
+                ("SecretStoreReady", "False/SecretStoreNotFound"),
+                ("Ready", "False/SecretStoreNotFound"),
+            ],
+        );
+        assert_eq!(walk.kubectl.value(plane, ".status.agentConnection.connectedAgents"), "1");
+    }
+    agent.signal("TERM");
+    assert!(agent.wait(PATIENCE).success());
+    for plane in ["buildplane org1-buildplane -n org1", "buildplane org2-buildplane -n org2"] {
+        walk.expect(
+            plane,
+            &[("AgentConnected", "False/NoAgentConnected"), ("SecretStoreReady", "Unknown/PlaneUnreachable")],
+        );
+        let time = walk.kubectl.value(plane, ".status.agentConnection.lastDisconnectedTime");
+        assert!(time.ends_with('Z'), "{time:?}");
+    }
+    assert!(walk.platform.stop().success());
+}
+
+/// `plane register` is the references' exchange in one command.
+#[test]
+fn register_does_the_exchange_in_one_command() {
+    let walk = Walk::start(&Tools::newest());
+    let register = [
+        "plane",
+        "register",
+        "registered",
+        "-n",
+        "fresh",
+        "--from-context",
+        "build-plane",
+        "--to-context",
+        "control-plane",
+    ];
+    let printed = walk.platform.run(&[&register[..], &["--dry-run", "-o", "yaml"]].concat()).ok();
+    assert_eq!(walk.kubectl.ok("get bp -A -o name"), "", "nothing is changed");
+    walk.kubectl.ok("create namespace fresh");
+    walk.kubectl.run_with(&["apply", "--dry-run=server", "-f", "-"], &printed).ok();
+    walk.kubectl.ok("delete namespace fresh --timeout=20s");
+
+    let done = walk.platform.run(&register).ok();
+    assert!(done.contains("namespace/fresh created") && done.contains("registered is ready"), "{done}");
+    walk.expect("buildplane registered -n fresh", &CONNECTED);
+    assert_eq!(
+        walk.kubectl.value("buildplane registered -n fresh", ".spec.planeID"),
+        "default",
+        "from the certificate"
+    );
+    assert!(walk.platform.run(&register).success(), "once more is no error");
+    let cluster = ["plane", "register", "everybody", "--cluster", "--from-context", "build-plane"];
+    walk.platform.run(&cluster).ok();
+    walk.expect("clusterbuildplane everybody", &CONNECTED);
+    let listed = walk.platform.run(&["plane", "list", "-A"]).ok();
+    assert!(listed.contains("registered") && listed.contains("everybody"), "{listed}");
+    let described = walk.platform.run(&["plane", "describe", "registered", "-n", "fresh"]).ok();
+    assert!(described.contains("Secret fresh/registered-agent-ca, key ca.crt"), "{described}");
+
+    let wrong = walk.platform.run(&["plane", "register", "x", "--from-context", "control-plane"]);
+    assert_eq!(wrong.code, Some(4), "{wrong}");
+    assert!(wrong.stderr.contains("has no Secret openchoreo-build-plane/cluster-agent-tls"), "{wrong}");
+    let other = [
+        "plane",
+        "register",
+        "other",
+        "--from-context",
+        "build-plane",
+        "--plane-id",
+        "nobody",
+        "--timeout",
+        "1",
+    ];
+    let late = walk.platform.run(&other);
+    assert_eq!(late.code, Some(7), "{late}");
+    assert!(late.stderr.contains("AgentConnected"), "the reason is named: {late}");
     assert!(walk.platform.stop().success());
 }
 

@@ -48,10 +48,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitStatus> {
     if args.announce {
         detach::leave_session();
         crate::logging::start("info");
-        return announced(options).await;
+        return Box::pin(announced(options)).await;
     }
     crate::logging::start("warn");
-    foreground(options).await
+    Box::pin(foreground(options)).await
 }
 
 async fn foreground(options: Options) -> Result<ExitStatus> {

@@ -49,7 +49,7 @@ pub(super) async fn start(narrator: &mut Narrator, scratch: &Path) -> Result<Run
             }
         }
     };
-    let platform = Platform::start(options, progress).await.map_err(explain)?;
+    let platform = Box::pin(Platform::start(options, progress)).await.map_err(explain)?;
     let endpoints = platform.endpoints();
     narrator.say(&format!(
         "ready after {}: control plane {}, build plane {}, gateway {}, registry {}",

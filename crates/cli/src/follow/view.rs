@@ -89,7 +89,7 @@ impl View {
             return Ok(());
         }
         if runs::phase(run).unwrap_or(RunPhase::Pending) == RunPhase::Pending {
-            self.waits(runs::reason(run).unwrap_or_default());
+            self.waits(&runs::reason(run).unwrap_or_default());
         } else {
             self.waiting = None;
         }
@@ -106,7 +106,7 @@ impl View {
         self.announce(Flush::Ready)
     }
 
-    fn waits(&mut self, reason: String) {
+    fn waits(&mut self, reason: &str) {
         let reason = sanitize(reason.as_bytes());
         if self.waiting.as_ref().is_none_or(|waiting| waiting.reason != reason) {
             self.lines.set_status(format!("waiting: {reason}"), Instant::now());
