@@ -69,10 +69,16 @@ struct Ready {
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
 impl Bubblewrap {
-    /// Prepares the directory of volumes. Nothing is started before the first step.
+    /// Prepares the directory of volumes. Nothing is started before the first step. Fails where other users can enter
+    /// the directory above it.
     pub fn new(config: Config) -> io::Result<Self> {
         // User 0 of the namespaces makes directories in it; the parent keeps everybody else out.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.volumes)?;
+        let parent = config.volumes.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        if fs::metadata(parent)?.permissions().mode() & 0o077 != 0 {
+            let problem = format!("other users can enter {}: its mode must be 0700", parent.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+        }
         fs::set_permissions(&config.volumes, fs::Permissions::from_mode(0o777))?;
         Ok(Self { config, inner: OnceCell::new() })
     }

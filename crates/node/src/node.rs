@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ impl Node {
         for directory in [&config.data_dir, &logs] {
             let builder = &mut fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(directory).map_err(error(directory.clone()))?;
+            // One that was there already may be open to others.
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(directory, private).map_err(error(directory.clone()))?;
         }
         let volumes = config.data_dir.join("volumes");
         let mut sandboxes = buildplane_executor::Config::new(&volumes);

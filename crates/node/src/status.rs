@@ -132,9 +132,10 @@ impl Verdict {
             ),
             End::Killed => match by {
                 KilledBy::Deletion => killed("Deleted", "the pod was deleted while its step ran"),
-                KilledBy::Shutdown => {
-                    killed(Refusal::Interrupted.reason(), &Refusal::Interrupted.to_string())
-                }
+                KilledBy::Shutdown => Self {
+                    container_reason: Refusal::Interrupted.reason(),
+                    ..killed(Refusal::Interrupted.reason(), &Refusal::Interrupted.to_string())
+                },
             },
             End::OutOfMemory => Self {
                 container_reason: "OOMKilled",

@@ -1,5 +1,6 @@
 //! Steps for tests: a shell command, and what came of it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ impl Sandbox {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let private = std::fs::Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         let mut config = Config::new(directory.path().join("volumes"));
         change(&mut config);
         let executor = Bubblewrap::new(config).unwrap();

@@ -105,7 +105,7 @@ impl Cluster {
 
     /// Waits until the Pod's status is as wanted, and gives the Pod as JSON.
     pub(crate) async fn wait_for(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let pod = serde_json::to_value(self.pods().get(name).await.unwrap()).unwrap();
             if wanted(&pod["status"]) {

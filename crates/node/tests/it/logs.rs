@@ -44,7 +44,7 @@ async fn parts_of_a_log_can_be_asked_for() {
         (LogOptions { limit_bytes: Some(3), ..options() }, "1\n2".to_owned()),
         (LogOptions { limit_bytes: Some(0), ..options() }, String::new()),
         (LogOptions { follow: true, tail_lines: Some(1), ..options() }, "4\n".to_owned()),
-        (LogOptions { since: Some(SystemTime::now() + Duration::from_secs(60)), ..options() }, String::new()),
+        (LogOptions { since: Some(SystemTime::now() + Duration::from_mins(1)), ..options() }, String::new()),
         (
             LogOptions { since: Some(SystemTime::UNIX_EPOCH), tail_lines: Some(1), ..options() },
             "4\n".to_owned(),

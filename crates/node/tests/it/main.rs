@@ -1,6 +1,6 @@
 //! A node on a real API server, with real sandboxes.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
 mod lifecycle;
