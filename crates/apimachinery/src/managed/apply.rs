@@ -53,6 +53,9 @@ fn check(applied: &Value, writer: &Writer<'_>) -> Result<(), ApplyError> {
     if !applied.is_object() {
         return invalid("apply patch must be an object".to_owned());
     }
+    if applied.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+        return invalid("metadata must be an object".to_owned());
+    }
     if entries::raw(applied).is_some() {
         return invalid("metadata.managedFields must be nil".to_owned());
     }

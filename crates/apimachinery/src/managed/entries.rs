@@ -154,7 +154,10 @@ pub(super) fn set_raw(object: &mut Value, list: Option<Value>) {
     let Value::Object(members) = object else { return };
     match list {
         Some(list) => {
-            let metadata = members.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+            let metadata = members.entry("metadata").or_insert(Value::Null);
+            if !metadata.is_object() {
+                *metadata = Value::Object(Map::new());
+            }
             if let Value::Object(metadata) = metadata {
                 metadata.insert("managedFields".to_owned(), list);
             }
