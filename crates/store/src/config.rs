@@ -26,7 +26,7 @@ impl Default for Config {
             history_age: Duration::from_mins(10),
             ring_changes: 8_192,
             ring_bytes: 8 << 20,
-            watch_buffer: 1_024,
+            watch_buffer: 4_096,
             max_bytes: None,
         }
     }

@@ -93,18 +93,27 @@ impl State {
         for change in self.ring.after(at).filter(|change| change.key.starts_with(range.prefix)) {
             overlay.entry(Arc::clone(&change.key)).or_insert_with(|| change.previous.clone());
         }
-        let mut merged: BTreeMap<&Arc<str>, &Entry> = self.within(range).collect();
-        for (key, was) in &overlay {
-            match was {
-                Some(entry) if range.start_after.is_none_or(|after| **key > *after) => {
-                    merged.insert(key, entry);
-                }
-                _ => {
-                    merged.remove(key);
+        let after = range.start_after.unwrap_or_default();
+        let mut then = overlay.iter().filter(|(key, _)| key.as_ref() > after || after.is_empty()).peekable();
+        let mut now = self.within(range).peekable();
+        // Two sorted sequences in step; where both have a key, what was then counts.
+        let merged = std::iter::from_fn(move || {
+            loop {
+                match (now.peek(), then.peek()) {
+                    (Some((key, _)), Some((other, _))) if key < other => return now.next(),
+                    (_, None) => return now.next(),
+                    (at, Some((other, _))) => {
+                        if at.is_some_and(|(key, _)| key == other) {
+                            now.next();
+                        }
+                        if let Some((key, Some(entry))) = then.next() {
+                            return Some((key, entry));
+                        }
+                    }
                 }
             }
-        }
-        page(merged.into_iter(), range.limit, at)
+        });
+        page(merged, range.limit, at)
     }
 
     pub(crate) fn page(&self, range: &Range<'_>) -> Page {
@@ -132,7 +141,7 @@ fn page<'a>(
         .take(limit.unwrap_or(usize::MAX))
         .map(|(key, entry)| (Arc::clone(key), entry.clone()))
         .collect();
-    Page { entries: taken, revision, remaining: entries.count() }
+    Page { entries: taken, revision, more: entries.next().is_some() }
 }
 
 /// The latest changes, bounded in number and bytes.

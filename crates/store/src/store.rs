@@ -87,16 +87,9 @@ impl Store {
         self.len() == 0
     }
 
-    /// Looks at the latest entries of a prefix without copying them; `each` runs under the read lock.
-    pub fn scan(&self, prefix: &str, mut each: impl FnMut(&Arc<str>, &Entry) -> bool) {
-        let state = self.read();
-        for (key, entry) in
-            state.current.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
-        {
-            if !key.starts_with(prefix) || !each(key, entry) {
-                break;
-            }
-        }
+    /// The latest entries under a prefix.
+    pub fn entries(&self, prefix: &str) -> Vec<(Arc<str>, Entry)> {
+        self.read().page(&Range { prefix, ..Range::default() }).entries
     }
 
     /// The entries of a range, all from one revision.

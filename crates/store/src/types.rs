@@ -133,8 +133,8 @@ pub struct Page {
     pub entries: Vec<(Arc<str>, Entry)>,
     /// The revision of the store they are from.
     pub revision: Revision,
-    /// How many more entries the range has beyond the limit.
-    pub remaining: usize,
+    /// Whether the range has entries beyond the limit.
+    pub more: bool,
 }
 
 /// What a store has done since it was opened.

@@ -138,14 +138,16 @@ async fn pages_are_all_from_one_revision() {
     }
     put(&store, "/q", "other").await;
     let first = store.range(Range { prefix: "/p/", limit: Some(4), ..Range::default() }).await.unwrap();
-    assert_eq!((first.entries.len(), first.remaining), (4, 6));
+    assert_eq!((first.entries.len(), first.more), (4, true));
     put(&store, "/p/7", "new").await;
     put(&store, "/p/55", "new").await;
     store.delete("/p/8", Value::plain(""), Expect::Present).await.unwrap();
     let last = first.entries.last().unwrap().0.clone();
     let range = Range { prefix: "/p/", start_after: Some(&last), limit: None, at: Some(first.revision) };
-    let rest = store.range(range).await.unwrap();
-    assert_eq!(rest.revision, first.revision);
+    let rest = store.range(range.clone()).await.unwrap();
+    assert_eq!((rest.revision, rest.more), (first.revision, false));
+    let two = store.range(Range { limit: Some(2), ..range.clone() }).await.unwrap();
+    assert_eq!(two.entries, rest.entries[..2]);
     let seen: Vec<_> = rest.entries.iter().map(|(key, entry)| (&**key, text(&entry.value))).collect();
     assert_eq!(seen, ["/p/4", "/p/5", "/p/6", "/p/7", "/p/8", "/p/9"].map(|key| (key, "old")));
     let ahead = Revision(store.revision().0 + 1);
