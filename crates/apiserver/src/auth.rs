@@ -170,12 +170,8 @@ fn rules(role: &Value) -> Vec<Rule> {
 }
 
 fn objects(api: &Api, plural: &str) -> Vec<Value> {
-    let mut found = Vec::new();
-    api.store.scan(&format!("/rbac.authorization.k8s.io/{plural}/"), |_, entry| {
-        found.extend(object::decode(entry).ok());
-        true
-    });
-    found
+    let entries = api.store.entries(&format!("/rbac.authorization.k8s.io/{plural}/"));
+    entries.iter().filter_map(|(_, entry)| object::decode(entry).ok()).collect()
 }
 
 /// Everybody who is authenticated may ask what there is and what they may do themselves.

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buildplane_store::Watch;
+use buildplane_store::{Change, Watch};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -33,37 +33,49 @@ pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
     }
 }
 
-/// Calls `sweep` now and after every change under a prefix, until there is nothing more to do.
-async fn on_change<F, Fut>(api: &Api, prefix: &str, sweep: F)
+/// Calls `sweep` now and after every change that matters, and again after a while when it failed.
+async fn on_change<F, Fut>(api: &Api, matters: impl Fn(&Change) -> bool, sweep: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = bool>,
 {
-    loop {
-        let Ok(mut watch) = api.store.watch(prefix, api.store.revision()).await else {
+    while !api.shutdown.is_cancelled() {
+        let Ok(mut watch) = api.store.watch("/", api.store.revision()).await else {
             tokio::time::sleep(AGAIN).await;
             continue;
         };
         loop {
             let done = sweep().await;
-            let changed = async { watch.next().await };
-            match if done {
+            let changed = next_of(&mut watch, &matters);
+            let open = if done {
                 changed.await
             } else {
-                tokio::time::timeout(AGAIN, changed).await.unwrap_or(None)
-            } {
-                Some(Ok(_)) => drain(&mut watch),
-                // Lagged or timed out: what is stored says all there is to know.
-                Some(Err(_)) | None => break,
+                // An elapsed time is as good a reason to look again as a change.
+                tokio::time::timeout(AGAIN, changed).await.unwrap_or(true)
+            };
+            // A watch that ended was too slow: what is stored says all there is to know.
+            if !open {
+                break;
             }
-        }
-        if api.shutdown.is_cancelled() {
-            return;
         }
     }
 }
 
-/// Many changes at once ask for one sweep.
-fn drain(watch: &mut Watch) {
-    while watch.ready().is_some() {}
+/// Waits for a change that matters and skips all that are there with it, as they ask for one sweep; false when the
+/// watch has ended.
+async fn next_of(watch: &mut Watch, matters: impl Fn(&Change) -> bool) -> bool {
+    loop {
+        match watch.next().await {
+            Some(Ok(change)) => {
+                let mut found = matters(&change);
+                while let Some(change) = watch.ready() {
+                    found |= matters(&change);
+                }
+                if found {
+                    return true;
+                }
+            }
+            Some(Err(_)) | None => return false,
+        }
+    }
 }

@@ -135,13 +135,12 @@ impl Api {
     fn reload_kinds(&self) {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let mut custom = Vec::new();
-        self.store.scan("/apiextensions.k8s.io/customresourcedefinitions/", |_, entry| {
-            match object::decode(entry) {
+        for (_, entry) in self.store.entries("/apiextensions.k8s.io/customresourcedefinitions/") {
+            match object::decode(&entry) {
                 Ok(definition) => custom.extend(crd::kinds(&definition)),
                 Err(error) => tracing::error!(error = %error.message, "skipped a definition"),
             }
-            true
-        });
+        }
         let registry = Arc::new(Registry::new(custom, generation));
         // Two writers may get here out of order; the later reading of the store wins.
         self.kinds.rcu(|current| {

@@ -1,5 +1,9 @@
 //! Namespaces and definitions that are being deleted take their content with them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use buildplane_store::{Change, Operation};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -7,24 +11,34 @@ use crate::error::ApiResult;
 use crate::kinds::{CRD_GROUP, Kind, crd};
 use crate::object;
 use crate::server::Api;
-use crate::verbs::{self, Change, Deletion, Propagation};
+use crate::verbs::{self, Deletion, Propagation};
 
 const NAMESPACES: &str = "/core/namespaces/";
+const ACCOUNTS: &str = "/core/serviceaccounts/";
 const DEFINITIONS: &str = "/apiextensions.k8s.io/customresourcedefinitions/";
 
 /// Empties terminating namespaces and definitions; gives each namespace its default ServiceAccount.
 pub(crate) async fn run(api: &Api) {
-    // Content that goes away may be the last of its namespace: every change matters.
-    super::on_change(api, "/", || sweep(api)).await;
+    let waiting = AtomicBool::new(true);
+    let matters = |change: &Change| {
+        change.key.starts_with(NAMESPACES)
+            || change.key.starts_with(DEFINITIONS)
+            || (change.operation == Operation::Delete
+                // Content that goes away may be the last of its namespace.
+                && (waiting.load(Ordering::Relaxed) || (change.key.starts_with(ACCOUNTS) && change.key.ends_with("/default"))))
+    };
+    super::on_change(api, matters, || sweep(api, &waiting)).await;
 }
 
-/// True when nothing is left to wait for.
-async fn sweep(api: &Api) -> bool {
+/// True when nothing failed; `waiting` says whether something is on its way out.
+async fn sweep(api: &Api, waiting: &AtomicBool) -> bool {
     let mut done = true;
-    for namespace in marked(api, NAMESPACES) {
+    let (namespaces, definitions) = (marked(api, NAMESPACES), marked(api, DEFINITIONS));
+    waiting.store(!namespaces.is_empty() || !definitions.is_empty(), Ordering::Relaxed);
+    for namespace in namespaces {
         done &= report("namespace", &namespace, empty_namespace(api, &namespace).await);
     }
-    for definition in marked(api, DEFINITIONS) {
+    for definition in definitions {
         done &= report("definition", &definition, empty_definition(api, &definition).await);
     }
     for namespace in without_account(api) {
@@ -46,23 +60,13 @@ fn report(what: &str, object: &Value, result: ApiResult<bool>) -> bool {
 
 /// Objects that are being deleted. Nearly none are, so most are not even parsed.
 fn marked(api: &Api, prefix: &str) -> Vec<Value> {
-    let mut found = Vec::new();
-    api.store.scan(prefix, |_, entry| {
-        if object::mentions_deletion(&entry.value) {
-            found.extend(object::decode(entry).ok().filter(object::is_deleting));
-        }
-        true
-    });
-    found
+    let mut entries = api.store.entries(prefix);
+    entries.retain(|(_, entry)| object::mentions_deletion(&entry.value));
+    entries.iter().filter_map(|(_, entry)| object::decode(entry).ok()).filter(object::is_deleting).collect()
 }
 
-fn keys(api: &Api, prefix: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    api.store.scan(prefix, |key, _| {
-        found.push(key.to_string());
-        true
-    });
-    found
+fn keys(api: &Api, prefix: &str) -> Vec<Arc<str>> {
+    api.store.entries(prefix).into_iter().map(|(key, _)| key).collect()
 }
 
 /// Deletes everything under a prefix; true when nothing was there.
@@ -128,7 +132,7 @@ pub(super) async fn edit(
     }
     let mut new = old.clone();
     change(&mut new);
-    let how = Change { kind, subresource: "", manager: None, now: Timestamp::now(), dry_run: false };
+    let how = verbs::Change { kind, subresource: "", manager: None, now: Timestamp::now(), dry_run: false };
     match verbs::replace(api, &how, (&entry, &old), new).await {
         Ok(_) | Err(verbs::CommitError::Stale) => Ok(()),
         Err(verbs::CommitError::Refused(error)) => Err(error),
@@ -140,7 +144,7 @@ fn without_account(api: &Api) -> Vec<String> {
     names
         .iter()
         .filter_map(|key| key.strip_prefix(NAMESPACES))
-        .filter(|name| api.store.get(&format!("/core/serviceaccounts/{name}/default")).is_none())
+        .filter(|name| api.store.get(&format!("{ACCOUNTS}{name}/default")).is_none())
         .map(str::to_owned)
         .collect()
 }
@@ -152,7 +156,7 @@ async fn default_account(api: &Api, namespace: &str) -> ApiResult<()> {
         "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": "default", "namespace": namespace},
     });
-    let how = Change { kind, subresource: "", manager: None, now: Timestamp::now(), dry_run: false };
+    let how = verbs::Change { kind, subresource: "", manager: None, now: Timestamp::now(), dry_run: false };
     match verbs::create(api, &how, account).await {
         Ok(_) => Ok(()),
         // Taken, or the namespace is on its way out: both are fine.

@@ -26,8 +26,8 @@ async fn sweep(api: &Api, now: Timestamp) {
     let kinds = api.kinds();
     let Some(kind) = kinds.find("", "v1", "events") else { return };
     let mut old = Vec::new();
-    api.store.scan(&kind.prefix, |key, entry| {
-        if let Ok(event) = object::decode(entry) {
+    for (key, entry) in api.store.entries(&kind.prefix) {
+        if let Ok(event) = object::decode(&entry) {
             let times = [
                 &event["series"]["lastObservedTime"],
                 &event["lastTimestamp"],
@@ -36,11 +36,10 @@ async fn sweep(api: &Api, now: Timestamp) {
             ];
             let last: Option<Timestamp> = times.iter().find_map(|time| time.as_str()?.parse().ok());
             if last.is_some_and(|last| now.duration_since(last) > lifetime) {
-                old.push(key.to_string());
+                old.push(key);
             }
         }
-        true
-    });
+    }
     for key in old {
         if let Err(error) = verbs::remove(api, kind, &key, &Deletion::default(), now).await {
             tracing::warn!(%key, error = %error.message, "failed to remove an old event");

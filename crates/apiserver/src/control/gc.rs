@@ -34,11 +34,11 @@ pub(crate) async fn run(api: &Api) {
         let from = api.store.revision();
         let mut links = Links::default();
         let mut todo = VecDeque::new();
-        api.store.scan("/", |key, entry| {
-            links.see(key, &entry.value);
-            todo.push_back(Arc::clone(key));
-            true
-        });
+        for (key, entry) in api.store.entries("/") {
+            if links.see(&key, &entry.value) {
+                todo.push_back(key);
+            }
+        }
         let Ok(mut watch) = api.store.watch("/", from).await else {
             tokio::time::sleep(super::AGAIN).await;
             continue;

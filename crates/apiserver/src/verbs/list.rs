@@ -73,6 +73,8 @@ fn selectable(object: &Value) -> Value {
     event
 }
 
+const MIN_FETCH: usize = 500;
+
 /// Which list is asked for.
 struct Asked {
     at: Option<Revision>,
@@ -85,7 +87,6 @@ pub(crate) struct Listed {
     pub(crate) items: Vec<Bytes>,
     pub(crate) revision: Revision,
     next: Option<String>,
-    remaining: usize,
 }
 
 pub(crate) async fn list(call: &Call) -> ApiResult<Response<Body>> {
@@ -95,9 +96,6 @@ pub(crate) async fn list(call: &Call) -> ApiResult<Response<Body>> {
     let mut metadata = Map::new();
     if let Some(next) = &listed.next {
         metadata.insert("continue".into(), token(listed.revision, next).into());
-        if filter.is_empty() {
-            metadata.insert("remainingItemCount".into(), listed.remaining.into());
-        }
     }
     metadata.insert("resourceVersion".into(), listed.revision.to_string().into());
     let metadata = Value::Object(metadata);
@@ -156,28 +154,35 @@ pub(crate) async fn listed(call: &Call, filter: &Filter) -> ApiResult<Listed> {
         (Some(name), None) if !call.kind.namespaced => call.kind.key(None, name),
         _ => call.kind.range(call.namespace.as_deref()),
     };
-    let mut listed = Listed { items: Vec::new(), revision: Revision(0), next: None, remaining: 0 };
+    let mut listed = Listed { items: Vec::new(), revision: Revision(0), next: None };
     let mut at = asked.at;
     let mut start_after = asked.start_after;
     loop {
+        // Of objects that are chosen from, more are looked at in one go than are wanted.
         let wanted = asked.limit.map(|limit| limit - listed.items.len());
-        let range = Range { prefix: &prefix, start_after: start_after.as_deref(), limit: wanted, at };
+        let fetched = wanted.map(|wanted| if filter.is_empty() { wanted } else { wanted.max(MIN_FETCH) });
+        let range = Range { prefix: &prefix, start_after: start_after.as_deref(), limit: fetched, at };
         let page =
             store.range(range).await.map_err(|error| gone(store, &prefix, start_after.as_deref(), &error))?;
         listed.revision = page.revision;
         at = Some(page.revision);
-        let last = page.entries.last().map(|(key, _)| key.to_string());
-        listed.items.extend(
-            page.entries.into_iter().map(|(_, entry)| entry.value).filter(|text| filter.matches(text)),
-        );
-        if page.remaining == 0 {
+        let mut entries = page.entries.into_iter();
+        for (key, entry) in entries.by_ref() {
+            if filter.matches(&entry.value) {
+                listed.items.push(entry.value);
+            }
+            start_after = Some(key.to_string());
+            if asked.limit.is_some_and(|limit| listed.items.len() >= limit) {
+                break;
+            }
+        }
+        let more = page.more || entries.len() > 0;
+        if !more {
             return Ok(listed);
         }
-        start_after = last;
         if asked.limit.is_some_and(|limit| listed.items.len() >= limit) {
             listed.next =
                 start_after.map(|key| key.get(call.kind.prefix.len()..).unwrap_or_default().to_owned());
-            listed.remaining = page.remaining;
             return Ok(listed);
         }
     }

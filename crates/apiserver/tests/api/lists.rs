@@ -24,7 +24,6 @@ async fn a_list_is_told_in_pages_of_one_revision() {
     let first = admin.get(&format!("{MAPS}?limit=4")).await.ok();
     assert_eq!(first["kind"], "ConfigMapList");
     assert_eq!(names(&first), ["m0", "m1", "m2", "m3"]);
-    assert_eq!(first["metadata"]["remainingItemCount"], 6);
     admin.delete(&format!("{MAPS}/m5"), &Value::Null).await.ok();
     admin.post(MAPS, &config_map("m55", &json!({}))).await.ok();
     let next = first["metadata"]["continue"].as_str().unwrap();
