@@ -6,8 +6,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use buildplane_api::schema::Object;
-use buildplane_api::workflow::ParameterSchema;
 use buildplane_api::{Workflow, WorkflowRun};
+use buildplane_template::ParameterSchema;
 use kube::Api;
 use serde_json::Value;
 
@@ -53,13 +53,12 @@ fn parse_label(argument: &str) -> Result<(String, String), String> {
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitStatus> {
     let connection = Connection::open(&args.connection).await?;
-    let mut parameters = match &args.from_file {
+    let parameters = match &args.from_file {
         Some(path) => read_parameters(path)?,
         None => Object::new(),
     };
     let workflow = find_workflow(&connection, &args.workflow).await?;
-    let schema = workflow.spec.schema.as_ref().map(openapi).transpose()?;
-    assign(&mut parameters, &args.parameters, schema.as_ref())?;
+    let parameters = prepare(&workflow, parameters, &args.parameters)?;
     let api: Api<WorkflowRun> = Api::namespaced(connection.client.clone(), &connection.namespace);
     let started = runs::start(
         &api,
@@ -104,13 +103,29 @@ pub(crate) async fn find_workflow(connection: &Connection, name: &str) -> Result
         .exit(ExitStatus::NotFound))
 }
 
-/// A Workflow's parameter shorthand as an OpenAPI schema.
-pub(crate) fn openapi(schema: &ParameterSchema) -> Result<Value> {
+/// Puts assignments into parameters and judges them by the Workflow's schema, as the control plane will.
+pub(crate) fn prepare(
+    workflow: &Workflow,
+    mut parameters: Object,
+    assignments: &[Assignment],
+) -> Result<Object> {
+    let Some(schema) = &workflow.spec.schema else {
+        assign(&mut parameters, assignments, None)?;
+        return Ok(parameters);
+    };
     let value = |part: &Option<Object>| part.clone().map_or(Value::Null, Value::Object);
-    let schema =
-        buildplane_template::ParameterSchema::parse(&value(&schema.parameters), &value(&schema.types))
-            .context("the workflow's parameter schema is wrong")?;
-    Ok(schema.to_openapi())
+    let schema = ParameterSchema::parse(&value(&schema.parameters), &value(&schema.types))
+        .context("the workflow's parameter schema is wrong")?;
+    assign(&mut parameters, assignments, Some(&schema.to_openapi()))?;
+    match schema.prepare(&Value::Object(parameters.clone())) {
+        // The defaults are the control plane's to add: a run holds what was asked for.
+        Ok(_) => Ok(parameters),
+        Err(errors) => {
+            let messages = errors.iter().rev().map(|error| format!("{}: {}", error.path, error.message));
+            let failure = Failure::new("the workflow does not take these parameters").exit(ExitStatus::Usage);
+            Err(messages.fold(failure, Failure::cause))
+        }
+    }
 }
 
 fn read_parameters(path: &Path) -> Result<Object> {

@@ -284,20 +284,23 @@ pub(crate) fn failure_reason(run: &WorkflowRun, tail: &dyn Fn(&str) -> Vec<Strin
             .map_or_else(|| "no reason given".to_owned(), |text| sanitize(text.as_bytes()));
     };
     let name = sanitize(task.name.as_bytes());
-    let message = task.message.as_deref().map(|text| sanitize(text.as_bytes()));
-    match (message, telling_line(&tail(&task.name))) {
-        (Some(message), Some(line)) => format!("{name}: {message}: {line}"),
-        (Some(text), None) | (None, Some(text)) => format!("{name}: {text}"),
-        (None, None) => name,
+    let message = task.message.as_deref().map(|text| sanitize(text.as_bytes())).unwrap_or_default();
+    match telling_line(&tail(&task.name), &message) {
+        Some(line) => format!("{name}: {line}"),
+        None if message.is_empty() => name,
+        None => format!("{name}: {message}"),
     }
 }
 
-/// The line of a log's end that most likely says what went wrong: the last one that calls itself an error, else the
-/// last one.
-fn telling_line(tail: &[String]) -> Option<String> {
+/// The line of a log's end that says most about what went wrong: the last that calls itself an error and is not in the
+/// task's message already, as a script's closing words are; else one that is; else, without a message, the last line.
+fn telling_line(tail: &[String], message: &str) -> Option<String> {
     let lines = || tail.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
     let is_error = |line: &&str| line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
-    lines().rfind(is_error).or_else(|| lines().next_back()).map(str::to_owned)
+    let new = lines().rfind(|line| is_error(line) && !message.contains(line));
+    let known = || lines().rfind(is_error);
+    let last = || lines().next_back().filter(|_| message.is_empty());
+    new.or_else(known).or_else(last).map(str::to_owned)
 }
 
 impl View {
@@ -312,19 +315,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_telling_line_is_the_last_error() {
-        let tail = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
-        for (lines, telling) in [
-            (
-                &["STEP 1", "Error: building at STEP \"RUN false\": exit status 1", ""][..],
-                Some("Error: building at STEP \"RUN false\": exit status 1"),
-            ),
-            (&["error: first", "ERROR second", "cleaning up"], Some("ERROR second")),
-            (&["just text", "  more text  ", " "], Some("more text")),
-            (&["", " "], None),
-            (&[], None),
+    fn the_telling_line_says_most_about_the_failure() {
+        let step = "Error: building at STEP \"RUN false\": exit status 1";
+        let closing = "error: it could not be built; the step that failed is named above";
+        let message = format!("main: Error (exit code 1): {closing}");
+        for (lines, message, telling) in [
+            (&["STEP 1", step, closing, ""][..], message.as_str(), Some(step)),
+            (&["STEP 1", closing], message.as_str(), Some(closing)),
+            (&["error: first", "ERROR second", "cleaning up"], "exit code 1", Some("ERROR second")),
+            (&["just text", "  more text  ", " "], "", Some("more text")),
+            (&["just text"], "exit code 1", None),
+            (&["", " "], "", None),
+            (&[], "", None),
         ] {
-            assert_eq!(telling_line(&tail(lines)).as_deref(), telling);
+            let tail: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+            assert_eq!(telling_line(&tail, message).as_deref(), telling, "{lines:?}");
         }
     }
 }

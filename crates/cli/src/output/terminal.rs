@@ -121,7 +121,11 @@ impl Drop for LiveLines {
 }
 
 fn columns() -> usize {
-    rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(20))
+    // Some terminals say that they have no columns at all.
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        Ok(_) | Err(_) => 80,
+    }
 }
 
 /// `0.4s`, `12.3s`, `2m05s`.

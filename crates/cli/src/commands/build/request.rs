@@ -8,10 +8,10 @@ use buildplane_api::schema::Object;
 
 use super::BuildArgs;
 use super::source::Fetched;
-use crate::commands::run::openapi;
+use crate::commands::run::prepare;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
-use crate::parameters::{Assignment, assign};
+use crate::parameters::Assignment;
 use crate::runs::{self, NewRun};
 
 /// Where a workflow keeps what every build needs: from its annotation, else as the shipped workflows have it.
@@ -66,9 +66,7 @@ pub(super) fn run_for(workflow: &Workflow, fetched: &Fetched, args: &BuildArgs) 
         set(&paths.dockerfile, Some(&fetched.dockerfile))?;
     }
     assignments.extend(args.parameters.iter().cloned());
-    let schema = workflow.spec.schema.as_ref().map(openapi).transpose()?;
-    let mut parameters = Object::new();
-    assign(&mut parameters, &assignments, schema.as_ref())?;
+    let parameters = prepare(workflow, Object::new(), &assignments)?;
     let component = match &args.name {
         Some(name) if *name != runs::dns_label(name) => {
             return Err(Failure::new(format!("{name:?} cannot be the name of a component"))
