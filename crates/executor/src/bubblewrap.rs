@@ -8,6 +8,7 @@ mod root;
 mod seccomp;
 mod status;
 mod supervise;
+mod sweep;
 
 use std::fs;
 use std::io;
@@ -195,6 +196,7 @@ impl Ready {
             return Err(StartError::Unable(missing));
         }
         let ids = subordinate_ids().map_err(|missing| StartError::Unable(vec![missing]))?;
+        sweep::sweep(ids.first_uid);
         let limit = getrlimit(Resource::Nproc).maximum.and_then(|limit| u32::try_from(limit).ok());
         let processes = config.processes.min(limit.unwrap_or(u32::MAX));
         let recipe = Recipe { ids, volumes: config.volumes, shared: config.shared, processes };

@@ -14,7 +14,8 @@ pub(super) const OUTPUTS: RawFd = 3;
 pub(super) const STATUS: RawFd = 4;
 pub(super) const SECCOMP: RawFd = 5;
 pub(super) const ARGUMENTS: RawFd = 6;
-/// The program's first shell closes it, and a shell knows one digit only.
+/// The program's first shell closes these two, and a shell knows one digit only.
+pub(super) const LISTENER: RawFd = 7;
 pub(super) const INNER: RawFd = 9;
 const FIRST_FILE: RawFd = 20;
 

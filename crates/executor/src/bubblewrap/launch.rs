@@ -41,11 +41,11 @@ exec "$@"
 /// Runs in the sandbox, as the step: waits for the word, closes the descriptor of its namespace and goes where the
 /// program starts.
 ///
-/// The word comes when this process holds the sandbox's life in its hands. Were it killed while a sandbox is being set
-/// up, nobody would tell the sandbox; then the word never comes, and the program is never started.
+/// The word comes when every process of the sandbox is tied to the life of this one. Were this one killed while the
+/// sandbox is being set up, nobody would tell it; then the word never comes, and the program is never started.
 const INSIDE: &str = r#"
 read -r go || exit 125
-exec </dev/null 9<&-
+exec </dev/null 7<&- 9<&-
 [ -d "$1" ] || mkdir -p -- "$1"
 cd -- "$1" || exit 126
 unset OLDPWD
@@ -57,7 +57,7 @@ exec "$@"
 /// said by the step, and is read as such.
 const INSIDE_WITH_OUTPUTS: &str = r#"
 read -r go || exit 125
-exec </dev/null 9<&-
+exec </dev/null 7<&- 9<&-
 [ -d "$1" ] || mkdir -p -- "$1"
 cd -- "$1" || exit 126
 unset OLDPWD
@@ -98,6 +98,9 @@ pub(super) fn launch(
     };
     let mut arguments = arguments(step, namespace, shared)?;
     arguments.descriptor(status_end.into(), arguments::STATUS);
+    // bubblewrap must be able to speak when nobody listens any more: were it to fail there, it would leave a child that
+    // waits for ever.
+    arguments.descriptor(status.try_clone()?.into(), arguments::LISTENER);
     if let Some(end) = handed_back {
         arguments.descriptor(end.into(), arguments::OUTPUTS);
     }

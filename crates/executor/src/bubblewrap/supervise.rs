@@ -202,14 +202,14 @@ impl Running {
     }
 
     fn open_first(&mut self) -> io::Result<()> {
-        if let (None, Some(pid)) = (&self.first, self.status.child_pid()) {
-            match Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        if let (None, Some(pid_of_first)) = (&self.first, self.status.child_pid()) {
+            match Pid::from_raw(pid_of_first).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
                 Some(Ok(fd)) => self.first = Some(fd),
                 // It has come and gone already.
                 Some(Err(rustix::io::Errno::SRCH)) | None => {}
                 Some(Err(error)) => return Err(error.into()),
             }
-            if self.stopped.is_some() {
+            if self.stopped.is_some() || !is_armed(pid_of_first) {
                 self.kill_all();
             } else if let Some(mut input) = self.child.stdin.take() {
                 // A sandbox that has ended already will not read it.
@@ -277,6 +277,20 @@ fn read(pipe: &mut Option<PipeReader>) -> io::Result<Option<Vec<u8>>> {
     }
     buffer.truncate(length);
     Ok(Some(buffer))
+}
+
+/// Waits until the first process of a sandbox will die with bubblewrap. It asks the kernel for that and then installs its
+/// filter, which shows from outside. `false` when it never does, or has gone.
+fn is_armed(pid: i32) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+        if status.lines().any(|line| line == "Seccomp:\t2") {
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    false
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {

@@ -142,11 +142,9 @@ async fn processes_left_in_the_background_end_with_the_step() {
 /// The child half of the test below: a platform with a step, waiting to be killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn platform_that_will_be_killed() {
-    if std::env::var_os("BUILDPLANE_TEST_KILLED").is_none() {
-        return;
-    }
+    let Ok(sleep) = std::env::var("BUILDPLANE_TEST_KILLED") else { return };
     let sandbox = Sandbox::new();
-    let (mut spec, _) = sandbox.script("setsid sleep 7323 & sleep 7323");
+    let (mut spec, _) = sandbox.script(&format!("setsid {sleep} & {sleep}"));
     build_capabilities(&mut spec);
     sandbox.start(spec).await.wait().await;
 }
@@ -156,7 +154,7 @@ async fn steps_die_with_a_platform_that_is_killed() {
     let temporary = tempfile::tempdir().unwrap();
     let mut platform = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "steps::platform_that_will_be_killed"])
-        .env("BUILDPLANE_TEST_KILLED", "1")
+        .env("BUILDPLANE_TEST_KILLED", "sleep 7323")
         .env("TMPDIR", temporary.path())
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -172,6 +170,37 @@ async fn steps_die_with_a_platform_that_is_killed() {
     platform.kill().unwrap();
     platform.wait().unwrap();
     eventually(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_killed_at_any_moment_leaves_no_sandbox() {
+    let temporary = tempfile::tempdir().unwrap();
+    for milliseconds in (0..90).step_by(5) {
+        let mut platform = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "steps::platform_that_will_be_killed"])
+            .env("BUILDPLANE_TEST_KILLED", "sleep 7324")
+            .env("TMPDIR", temporary.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The moment is the point of the test.
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        platform.kill().unwrap();
+        platform.wait().unwrap();
+    }
+    // Bubblewrap and the shell in the sandbox have the script among their arguments.
+    let left = || {
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            command.contains("sleep 7324").then_some(command)
+        })
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Some(command) = left().next() {
+        assert!(Instant::now() < deadline, "left behind: {command}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
