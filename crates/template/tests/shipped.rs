@@ -237,3 +237,53 @@ fn paths_must_be_in_the_repository() {
         "error: the repository has no directory nowhere; set docker.context to the one to build from\n"
     );
 }
+
+/// The Dockerfile `text` in a directory that goes with the value, and its path.
+fn dockerfile(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("Dockerfile");
+    std::fs::write(&path, text).expect("writes");
+    let path = path.to_string_lossy().into_owned();
+    (directory, path)
+}
+
+#[test]
+fn what_a_build_fetches_first_is_what_its_dockerfile_names() {
+    let (_, container) = containers().into_iter().find(|(name, _)| name.contains("build-image")).expect("it");
+    let script = container["args"][0].as_str().expect("a script");
+    let function = script.split_once("base_images() {").and_then(|(_, rest)| rest.split_once("\n}\n"));
+    let (body, _) = function.expect("the function");
+    for (text, expected) in [
+        ("FROM a/b:1", "a/b:1\n"),
+        ("from a/b\nFROM a/b AS again", "a/b\n"),
+        ("FROM scratch\nCOPY x /x", ""),
+        ("FROM a/b AS Build\nFROM build\nCOPY --from=build /x /x\nCOPY --from=0 /x /x", "a/b\n"),
+        ("ARG IMAGE=a/b\nARG TAG=\"1.2\"\nFROM --platform=$BUILDPLATFORM ${IMAGE}:$TAG", "a/b:1.2\n"),
+        ("FROM ${NOWHERE:-a/b}", "a/b\n"),
+        ("FROM $NOWHERE", ""),
+        ("FROM \\\n  # a comment between\n  a/b@sha256:00", "a/b@sha256:00\n"),
+        ("# escape=`\nFROM `\na/b", "a/b\n"),
+        ("# FROM c/d\nFROM scratch\nCOPY --from=a/b /x /x", "a/b\n"),
+        ("FROM scratch\nRUN --mount=type=bind,from=a/b,target=/x true", "a/b\n"),
+        // Neither options nor commands nor this machine's files.
+        ("FROM -rf\nFROM $(id)\nFROM `id`\nFROM dir:/etc\nFROM docker-archive:/x", ""),
+    ] {
+        let (_directory, path) = dockerfile(text);
+        let output = Command::new("/bin/sh")
+            .args(["-c", &format!("set -eu\nbase_images() {{{body}\n}}\nbase_images \"$0\""), &path])
+            .output()
+            .expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_build_has_no_credentials_beside_it() {
+    let (_, container) = containers().into_iter().find(|(name, _)| name.contains("build-image")).expect("it");
+    let script = container["args"][0].as_str().expect("a script");
+    let (_, build) = script.split_once("\nunshare ").expect("the build in namespaces of its own");
+    assert!(build.contains("--pid ") && build.contains("--mount-proc"), "sees the processes of the step");
+    assert!(build.contains("mount --bind /tmp/hidden /mnt/secrets"), "sees the Secrets of the step");
+    assert!(!build.contains("registry_login"), "is given the credentials");
+}
