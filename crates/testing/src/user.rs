@@ -7,10 +7,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::eventually::eventually_ok;
 use crate::process::finish;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Exit codes of userdel after which there is nothing left to do.
+const NO_SUCH_USER: i32 = 6;
+const KEPT_HOME: i32 = 12;
 
 /// An ordinary user. Under root it is made for the test and removed when dropped; else it is who runs the test.
 #[derive(Debug)]
@@ -31,9 +35,13 @@ impl OrdinaryUser {
             return Self { name: id_name(), uid: id("-u"), gid: id("-g"), home, temporary: false };
         }
         let name = format!("bptest{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut command = Command::new("useradd");
-        command.args(["--create-home", "--user-group", "--shell", "/bin/sh", &name]);
-        finish(command, "", PATIENCE).ok();
+        // Tests beside this one make users, too, and the user database is locked meanwhile.
+        eventually_ok("a user can be made", PATIENCE, || {
+            let mut command = Command::new("useradd");
+            command.args(["--create-home", "--user-group", "--shell", "/bin/sh", &name]);
+            let made = finish(command, "", PATIENCE);
+            if made.success() { Ok(()) } else { Err(made.stderr) }
+        });
         let entry = passwd(&name);
         let user = Self { uid: entry.0, gid: entry.1, home: entry.2, name, temporary: true };
         assert!(
@@ -99,10 +107,18 @@ impl Default for OrdinaryUser {
 impl Drop for OrdinaryUser {
     fn drop(&mut self) {
         if self.temporary {
-            let mut command = Command::new("userdel");
-            command.args(["--force", "--remove", &self.name]);
-            // A leftover user is worth a look, not a second panic.
-            let _ = command.output();
+            for _ in 0..100 {
+                let mut command = Command::new("userdel");
+                command.args(["--force", "--remove", &self.name]);
+                // A leftover user is worth a look, not a second panic; a busy machine is worth another try.
+                let removed = command
+                    .output()
+                    .is_ok_and(|output| matches!(output.status.code(), Some(0 | NO_SUCH_USER | KEPT_HOME)));
+                if removed {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
     }
 }
