@@ -183,12 +183,12 @@ async fn bring_up(
     parts::gateway(&pki, (listeners.agents, listeners.gateway, listeners.health), tasks)?;
     progress(Progress::ServicesReady);
 
-    if missing.is_empty() {
-        tasks.run("node", node.run(tasks.token()));
-    } else {
+    if !missing.is_empty() {
         let missing = missing.iter().map(ToString::to_string).collect();
         progress(Progress::StepsImpossible { missing });
     }
+    // Also where no step can run: the node then says so in each pod, and a run fails with the reason.
+    tasks.run("node", node.run(tasks.token()));
     parts::engine(build_plane.client("buildplane:engine", &[])?, tasks);
     let secrets = build_plane.client("buildplane:secret-sync", &[])?;
     tasks.run("secret sync", secret_sync::run(secrets, tasks.token()));
