@@ -56,10 +56,11 @@ pub(crate) fn problems(root: &Path) -> anyhow::Result<Vec<String>> {
             continue;
         };
         for dependency in &dependencies {
-            if let Some(target) = dependency.strip_prefix(PREFIX) {
-                if !allowed.contains(&"*") && !allowed.contains(&target) {
-                    problems.push(format!("crate {crate_name} must not depend on {target}"));
-                }
+            if let Some(target) = dependency.strip_prefix(PREFIX)
+                && !allowed.contains(&"*")
+                && !allowed.contains(&target)
+            {
+                problems.push(format!("crate {crate_name} must not depend on {target}"));
             }
             for (library, crates, why) in DOORS {
                 if dependency == library && !crates.contains(&crate_name) {

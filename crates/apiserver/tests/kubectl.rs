@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "support/fixture.rs"]
 mod support;
 
 #[path = "kubectl/session.rs"]

@@ -19,10 +19,9 @@ use kube::config::AuthInfo;
 use crate::layout::write_private;
 use crate::{Error, Layout};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY.as_secs());
+const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 /// Leaves are issued anew at each start; one start may last this long.
-const LEAF_LIFETIME: Duration = Duration::from_secs(365 * DAY.as_secs());
+const LEAF_LIFETIME: Duration = Duration::from_hours(365 * 24);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The platform's authorities.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -75,7 +75,7 @@ pub(crate) async fn run(client: Client, shutdown: CancellationToken) -> Result<(
 async fn mark_stores_ready(client: &Client) -> Result<(), Error> {
     let stores: Api<ClusterSecretStore> = Api::all(client.clone());
     let listed = stores
-        .list(&Default::default())
+        .list(&ListParams::default())
         .await
         .map_err(|source| Error::Read { what: "the ClusterSecretStores".to_owned(), source })?;
     for store in listed {

@@ -81,7 +81,8 @@ impl Platform {
         let lock = Lock::take(&layout)?;
         state::clear(&layout);
         let mut tasks = Tasks::new(CancellationToken::new());
-        match bring_up(&layout, &options.ports, &mut tasks, &progress).await {
+        // Large, because it holds every part while it waits; so it goes on the heap.
+        match Box::pin(bring_up(&layout, &options.ports, &mut tasks, &progress)).await {
             Ok(endpoints) => {
                 let ready_after = began.elapsed();
                 let running = state::Running {

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::repository::{Access, RequestPath};
 
 /// How long git may take to begin its answer.
-const FIRST_BYTE: Duration = Duration::from_secs(120);
+const FIRST_BYTE: Duration = Duration::from_mins(2);
 /// The headers of a CGI answer; git's are a few short lines.
 const MAX_HEADERS: usize = 32;
 
