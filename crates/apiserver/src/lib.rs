@@ -2,7 +2,7 @@
 //!
 //! Serves what kubectl, helm and kube clients use: discovery, OpenAPI, create, get, list, watch, update, the four
 //! patches, delete, reviews, pod logs, custom resources without a restart; with RBAC, finalizers, garbage collection
-//! and namespace life cycle. It knows the built-in kinds in [its table](kinds::builtin) and no kind of its users: those
+//! and namespace life cycle. It knows the built-in kinds in its table (`kinds`) and no kind of its users: those
 //! come as CustomResourceDefinitions.
 //!
 //! ```text
