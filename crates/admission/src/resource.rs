@@ -4,7 +4,7 @@ use buildplane_api::CiNamespace;
 use serde_json::{Map, Value};
 
 use crate::fold::is_field;
-use crate::manifest::{self, MAX_BYTES};
+use crate::manifest::{self, MAX_BYTES, doubled_keys};
 use crate::violation::Violation;
 
 /// The kinds that templates may make: everything else could reach beyond the run.
@@ -13,6 +13,9 @@ const KINDS: [(&str, &str, &str); 3] = [
     ("external-secrets.io/v1", "ExternalSecret", "externalsecrets"),
     ("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets"),
 ];
+
+/// Nesting beyond this is refused; no manifest needs it.
+const MAX_DEPTH: usize = 64;
 
 /// An object that may stand beside a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +60,7 @@ pub fn plural_of(api_version: &str, kind: &str) -> Option<&'static str> {
     known.map(|(_, _, plural)| *plural)
 }
 
-/// Judges what the resource template `id` rendered.
+/// Judges what the resource template `id` rendered, for a plane whose secrets are in the cluster's store `store`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -65,6 +68,7 @@ pub fn judge_resource(
     id: &str,
     mut object: Value,
     namespace: &CiNamespace,
+    store: &str,
 ) -> Result<AdmittedResource, Vec<Violation>> {
     let root = format!("resources[{id}]");
     if object.to_string().len() > MAX_BYTES {
@@ -94,6 +98,7 @@ pub fn judge_resource(
     }
     if kind == "ExternalSecret" {
         external_secret(&object, &root, &mut violations);
+        stores(&object, &root, store, 0, &mut violations);
     }
     if violations.is_empty() {
         Ok(AdmittedResource { object, api_version, kind, plural, name: identity.name })
@@ -112,6 +117,54 @@ fn external_secret(object: &Value, root: &str, violations: &mut Vec<Violation>) 
         } else if is_field(key, "creationPolicy") && value.as_str() != Some("Owner") {
             violations.push(Violation::new(path, "must be Owner, so that the Secret goes with the run"));
         }
+    }
+}
+
+/// An ExternalSecret reads the plane's own store, or one that stands in its namespace, wherever it names one.
+fn stores(value: &Value, path: &str, store: &str, depth: usize, violations: &mut Vec<Violation>) {
+    match value {
+        Value::Object(_) | Value::Array(_) if depth > MAX_DEPTH => {
+            violations.push(Violation::new(path, format!("is nested deeper than {MAX_DEPTH} levels")));
+        }
+        Value::Object(fields) => {
+            for doubled in doubled_keys(fields) {
+                violations
+                    .push(Violation::new(format!("{path}.{doubled}"), "is there twice, in different case"));
+            }
+            for (key, value) in fields {
+                let path = format!("{path}.{key}");
+                if is_field(key, "generatorRef") && !value.is_null() {
+                    violations
+                        .push(Violation::new(path, "is not allowed: it acts under the plane's credentials"));
+                } else if is_field(key, "secretStoreRef") || is_field(key, "storeRef") {
+                    store_reference(value, &path, store, violations);
+                } else {
+                    stores(value, &path, store, depth + 1, violations);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                stores(item, &format!("{path}[{index}]"), store, depth + 1, violations);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn store_reference(value: &Value, path: &str, store: &str, violations: &mut Vec<Violation>) {
+    let doubled = value.as_object().map(doubled_keys).unwrap_or_default();
+    let text = |name| field(Some(value), name).and_then(Value::as_str).unwrap_or_default();
+    let is_own = match text("kind") {
+        "ClusterSecretStore" => text("name") == store,
+        "SecretStore" | "" => true,
+        _ => false,
+    };
+    if !is_own || !doubled.is_empty() {
+        violations.push(Violation::new(
+            path,
+            format!("must be ClusterSecretStore {store}, the store of the build plane; write ${{workflowplane.secretStore}}"),
+        ));
     }
 }
 

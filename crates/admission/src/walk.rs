@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VIOLATIONS: usize = 20;
 
 /// Fields that may not be there at all, and why.
-const FORBIDDEN: [(&str, &str); 9] = [
+const FORBIDDEN: [(&str, &str); 11] = [
     ("podSpecPatch", "could change the pod past every check"),
     ("hostPath", "opens the host's files"),
     ("hostPort", "opens a port of the host"),
@@ -22,14 +22,17 @@ const FORBIDDEN: [(&str, &str); 9] = [
     ("artifactGC", "runs a pod under an account of its own"),
     ("serviceAccountToken", "hands out a token of the plane's API"),
     ("volumeName", "takes a volume that may be somebody else's"),
+    ("sysctls", "changes the kernel's settings"),
+    ("seLinuxOptions", "could lift the confinement of the container"),
     ("serviceAccount", "is an old name of serviceAccountName"),
 ];
 
 /// Fields that may only say no.
-const ONLY_FALSE: [&str; 8] = [
+const ONLY_FALSE: [&str; 9] = [
     "hostNetwork",
     "hostPID",
     "hostIPC",
+    "hostProcess",
     "privileged",
     "allowPrivilegeEscalation",
     "automountServiceAccountToken",
@@ -43,6 +46,14 @@ const FORBIDDEN_TEMPLATES: [&str; 3] = ["resource", "http", "plugin"];
 /// Where a pod may take a volume from.
 const VOLUMES: [&str; 7] =
     ["name", "secret", "configMap", "emptyDir", "persistentVolumeClaim", "downwardAPI", "projected"];
+
+/// Annotations through which container runtimes are told what a pod's fields would not say.
+const RUNTIME_ANNOTATIONS: [&str; 3] =
+    ["container.apparmor.security.beta.kubernetes.io/", "io.kubernetes.cri-o.", "run.oci."];
+
+/// What the claim of a new volume may say; anything else could choose or copy a volume that is somebody else's.
+const CLAIM: [&str; 5] =
+    ["accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName"];
 
 /// Judges a Workflow's spec.
 pub(crate) fn judge(spec: &Value, path: &str, violations: &mut Vec<Violation>) {
@@ -105,6 +116,12 @@ impl Walk<'_> {
             self.refuse(path, format!("must be {SERVICE_ACCOUNT}, the account of builds; or leave it out"));
         } else if is("capabilities") {
             self.capabilities(value, path);
+        } else if (is("seccompProfile") || is("appArmorProfile")) && !is_runtime_default(value) {
+            self.refuse(path, "is not allowed but for type RuntimeDefault; remove it");
+        } else if RUNTIME_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)) {
+            self.refuse(path, "is not allowed: it speaks to the container runtime; remove it");
+        } else if is("volumeClaimTemplates") {
+            self.claims(value, path);
         } else if is("procMount") && value.as_str() != Some("Default") {
             self.refuse(path, "is not allowed on a build plane; remove it");
         } else if is("volumes") {
@@ -141,6 +158,18 @@ impl Walk<'_> {
         }
     }
 
+    fn claims(&mut self, value: &Value, path: &str) {
+        for (index, claim) in value.as_array().into_iter().flatten().enumerate() {
+            let specs = claim.as_object().into_iter().flatten().filter(|(key, _)| is_field(key, "spec"));
+            for (key, value) in specs.filter_map(|(_, spec)| spec.as_object()).flatten() {
+                if !value.is_null() && !CLAIM.iter().any(|known| is_field(key, known)) {
+                    let path = format!("{path}[{index}].spec.{key}");
+                    self.refuse(&path, format!("is not allowed; a claim says {}", CLAIM.join(", ")));
+                }
+            }
+        }
+    }
+
     fn template(&mut self, template: &Value, path: &str) {
         for key in template.as_object().into_iter().flat_map(Map::keys) {
             if FORBIDDEN_TEMPLATES.iter().any(|kind| is_field(key, kind)) {
@@ -149,4 +178,10 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+fn is_runtime_default(profile: &Value) -> bool {
+    profile.as_object().is_some_and(|fields| {
+        fields.iter().all(|(key, value)| is_field(key, "type") && value.as_str() == Some("RuntimeDefault"))
+    })
 }

@@ -3,7 +3,8 @@ use serde_json::json;
 use super::*;
 
 fn judge(object: Value) -> Result<AdmittedResource, Vec<Violation>> {
-    judge_resource("r", object, &CiNamespace::parse("openchoreo-ci-org").unwrap_or_else(|| unreachable!()))
+    let namespace = CiNamespace::parse("openchoreo-ci-org").unwrap_or_else(|| unreachable!());
+    judge_resource("r", object, &namespace, "vault")
 }
 
 #[test]
@@ -38,5 +39,33 @@ fn everything_else_is_refused() {
         json!({"kind": "ConfigMap"}),
     ] {
         assert!(judge(object.clone()).is_err(), "{object}");
+    }
+}
+
+#[test]
+fn an_external_secret_reads_the_store_of_its_plane_alone() {
+    let own = json!({"kind": "ClusterSecretStore", "name": "vault"});
+    let other = json!({"kind": "ClusterSecretStore", "name": "platform"});
+    let spec = |spec: Value| json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a"}, "spec": spec});
+    for (expected, object) in [
+        (true, json!({"secretStoreRef": own})),
+        (true, json!({"secretStoreRef": {"kind": "SecretStore", "name": "of-the-namespace"}})),
+        (true, json!({"secretStoreRef": own, "data": [{"sourceRef": {"storeRef": own}}]})),
+        (false, json!({"secretStoreRef": other})),
+        (false, json!({"SecretStoreRef": other})),
+        (false, json!({"secretStoreRef": own, "secretstoreref": other})),
+        (
+            false,
+            json!({"secretStoreRef": {"kind": "SecretStore", "Kind": "ClusterSecretStore", "name": "x"}}),
+        ),
+        (false, json!({"secretStoreRef": {"kind": "Other", "name": "vault"}})),
+        (false, json!({"secretStoreRef": own, "data": [{"sourceRef": {"storeRef": other}}]})),
+        (false, json!({"secretStoreRef": own, "dataFrom": [{"sourceRef": {"storeRef": other}}]})),
+        (
+            false,
+            json!({"dataFrom": [{"sourceRef": {"generatorRef": {"kind": "ECRAuthorizationToken", "name": "x"}}}]}),
+        ),
+    ] {
+        assert_eq!(judge(spec(object.clone())).is_ok(), expected, "{object}");
     }
 }

@@ -55,6 +55,23 @@ fn what_would_leave_the_sandbox_is_refused() {
             "serviceAccountToken",
         ),
         (json!({"volumeClaimTemplates": [{"spec": {"volumeName": "pv-of-others"}}]}), "volumeName"),
+        (
+            json!({"volumeClaimTemplates": [{"spec": {"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "x"}}}]}),
+            "spec.volumeClaimTemplates[0].spec.dataSourceRef",
+        ),
+        (
+            json!({"volumeClaimTemplates": [{"Spec": {"Selector": {"matchLabels": {"of": "others"}}}}]}),
+            "spec.volumeClaimTemplates[0].spec.Selector",
+        ),
+        (json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}), "sysctls"),
+        (step(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})), "seccompProfile"),
+        (step(json!({"securityContext": {"appArmorProfile": {"type": "Localhost"}}})), "appArmorProfile"),
+        (step(json!({"securityContext": {"seLinuxOptions": {"type": "spc_t"}}})), "seLinuxOptions"),
+        (step(json!({"securityContext": {"windowsOptions": {"hostProcess": true}}})), "hostProcess"),
+        (
+            json!({"podMetadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/main": "unconfined"}}}),
+            "podMetadata.annotations",
+        ),
         (step(json!({"securityContext": {"privileged": true}})), "privileged"),
         (step(json!({"securityContext": {"allowPrivilegeEscalation": true}})), "allowPrivilegeEscalation"),
         (step(json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})), "capabilities"),

@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 
+/// The secret store of planes that name none.
+const DEFAULT_STORE: &str = "default";
+
 /// A run and its Workflow, judged as far as that is possible without what they refer to.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -140,12 +143,13 @@ impl Prepared {
     /// Renders the templates and judges what comes out.
     pub(super) fn render(mut self, external_refs: Map<String, Value>) -> Result<Validated, Problem> {
         self.context.external_refs = external_refs;
+        let store = self.context.secret_store.clone().unwrap_or_else(|| DEFAULT_STORE.to_owned());
         let rendered = self.template.render(&self.context).map_err(|error| render_failed(&error))?;
         let mut violations = Vec::new();
         let run = judge_run(rendered.run, &self.namespace).map_err(|found| violations.extend(found)).ok();
         let mut resources = Vec::with_capacity(rendered.resources.len());
         for resource in rendered.resources {
-            match judge_resource(&resource.id, resource.object, &self.namespace) {
+            match judge_resource(&resource.id, resource.object, &self.namespace, &store) {
                 Ok(resource) => resources.push(resource),
                 Err(found) => violations.extend(found),
             }
