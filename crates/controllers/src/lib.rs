@@ -14,6 +14,7 @@ mod events;
 mod finalizer;
 mod follow;
 mod gateway;
+mod lookup;
 mod objects;
 mod planes;
 mod queue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buildplane_api::names::{CrRef, PlaneId};
+use buildplane_api::names::{CrRef, PlaneId, is_subdomain};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
@@ -69,6 +69,9 @@ async fn read_store(client: Client, store: &str) -> SecretStore {
     let kind = GroupVersionKind::gvk("external-secrets.io", "v1", "ClusterSecretStore");
     let api: Api<DynamicObject> =
         Api::all_with(client, &ApiResource::from_gvk_with_plural(&kind, "clustersecretstores"));
+    if !is_subdomain(store) {
+        return SecretStore::NotFound;
+    }
     match api.get(store).await {
         Ok(found) => readiness(&found.data),
         Err(kube::Error::Api(status)) if status.code == 404 => {

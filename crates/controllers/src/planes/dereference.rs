@@ -10,6 +10,7 @@ use kube::{Api, Client};
 
 use super::access::PlaneApi;
 use super::kind::Context;
+use crate::lookup::find;
 
 /// What a plane object points at.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ async fn from_secret(
     if !context.may_read_secrets_of(&namespace) {
         return Ok(ClientCa::NamespaceDenied { namespace });
     }
-    match Api::<Secret>::namespaced(context.client.clone(), &namespace).get_opt(&name).await {
+    match find(&Api::<Secret>::namespaced(context.client.clone(), &namespace), &name).await {
         Ok(None) => Ok(ClientCa::SecretNotFound { namespace, name }),
         Ok(Some(found)) => match found.data.and_then(|mut data| data.remove(&key)) {
             Some(text) => Ok(ClientCa::FromSecret { text: text.0 }),

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use crate::error::chain;
+use crate::lookup::find;
 
 /// The run's Workflow.
 pub(super) async fn workflow(client: &Client, namespace: &str, name: &str) -> Result<Workflow, Problem> {
-    match Api::<Workflow>::namespaced(client.clone(), namespace).get_opt(name).await {
+    match find(&Api::<Workflow>::namespaced(client.clone(), namespace), name).await {
         Ok(Some(workflow)) => Ok(workflow),
         Ok(None) => Err(Problem::change(
             reason::WORKFLOW_NOT_FOUND,
@@ -36,7 +37,7 @@ pub(super) async fn external_refs(
     let api = Api::<SecretReference>::namespaced(client.clone(), namespace);
     let mut found = Map::new();
     for (id, name) in names {
-        match api.get_opt(&name).await {
+        match find(&api, &name).await {
             Ok(Some(reference)) => found.insert(id, json!({"spec": reference.spec})),
             Ok(None) => {
                 return Err(Problem::change(

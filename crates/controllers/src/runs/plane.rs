@@ -11,8 +11,9 @@ use buildplane_api::{BuildPlane, ClusterBuildPlane};
 use kube::Client;
 
 use super::problem::Problem;
-use crate::conditions::find;
+use crate::conditions;
 use crate::error::chain;
+use crate::lookup::find;
 use crate::planes::PlaneApi;
 
 /// The plane that a run goes to.
@@ -31,8 +32,8 @@ impl Target {
         let invalid = |error| Problem::change(reason::BUILD_PLANE_RESOLUTION_FAILED, format!("{error}"));
         let cr = plane.cr_ref().map_err(invalid)?;
         let plane_id = plane.plane_id().map_err(invalid)?;
-        let conditions = plane.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let connected = find(conditions, plane::AGENT_CONNECTED);
+        let reported = plane.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let connected = conditions::find(reported, plane::AGENT_CONNECTED);
         let disconnected = match connected {
             Some(condition) if condition.status == "True" => None,
             Some(condition) => Some(condition.message.clone()),
@@ -73,13 +74,13 @@ pub(super) async fn resolve(
     let cluster = ClusterBuildPlane::api(client.clone(), None);
     match reference {
         Some(BuildPlaneRef { kind: BuildPlaneRefKind::BuildPlane, name }) => {
-            match build.get_opt(name).await.map_err(|error| failed(&error))? {
+            match find(&build, name).await.map_err(|error| failed(&error))? {
                 Some(plane) => Target::of(&plane),
                 None => Err(missing(&format!("BuildPlane {name}"), &format!(" in namespace {namespace}"))),
             }
         }
         Some(BuildPlaneRef { kind: BuildPlaneRefKind::ClusterBuildPlane, name }) => {
-            match cluster.get_opt(name).await.map_err(|error| failed(&error))? {
+            match find(&cluster, name).await.map_err(|error| failed(&error))? {
                 Some(plane) => Target::of(&plane),
                 None => Err(missing(&format!("ClusterBuildPlane {name}"), "")),
             }

@@ -114,6 +114,21 @@ async fn every_fix_takes_effect_without_touching_the_plane() {
     .await;
 }
 
+/// As parts of a path these would ask for something else than what they stand for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_in_place_of_a_name_names_nothing() {
+    let world = World::new().await;
+    for (index, name) in
+        ["../../other/secrets/agent-ca", "agent-ca?watch=true", "agent-ca/status", ".."].iter().enumerate()
+    {
+        let mut spec = by_secret();
+        spec["clusterAgent"]["clientCA"]["secretRef"]["name"] = json!(name);
+        let plane_name = format!("bp-{index}");
+        world.create::<BuildPlane>(plane(&plane_name, &spec)).await;
+        until(&world, &plane_name, "ClientCAValid", "False/SecretNotFound").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_restarts_is_told_everything_again() {
     let world = World::new().await;
