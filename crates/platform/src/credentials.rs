@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::layout::write_private;
 use crate::{Endpoints, Error, Layout};
@@ -30,7 +31,7 @@ impl std::fmt::Debug for Login {
 pub(crate) struct Credentials {
     /// Pushes and pulls images.
     pub(crate) registry: Login,
-    /// Clones: what builds get.
+    /// What the logins of builds are made of, one for each namespace: each may clone that namespace's repositories.
     pub(crate) git_reader: Login,
     /// Pushes as well: what `buildplane build` uses for a working tree.
     pub(crate) git_writer: Login,
@@ -111,6 +112,15 @@ impl Login {
             .try_fill_bytes(&mut bytes)
             .map_err(|source| Error::Pki { what: "the services' logins", source: Box::new(source) })?;
         Ok(Self { username: username.to_owned(), password: URL_SAFE_NO_PAD.encode(bytes) })
+    }
+
+    /// The login of one namespace that this one stands for. Who has it cannot make out another's.
+    pub(crate) fn for_namespace(&self, namespace: &str) -> Self {
+        let key = self.password.as_bytes();
+        // Hashed twice, each time with the key, so that no longer name can be derived from a known result.
+        let inner = Sha256::new().chain_update(key).chain_update(namespace).finalize();
+        let outer = Sha256::new().chain_update(key).chain_update(inner).finalize();
+        Self { username: namespace.to_owned(), password: URL_SAFE_NO_PAD.encode(outer) }
     }
 
     /// `Basic …`, as it stands in an Authorization header.

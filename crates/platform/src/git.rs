@@ -1,7 +1,7 @@
 //! The platform's git server: `git http-backend` behind our HTTPS listener.
 //!
-//! Repositories are `/<namespace>/<name>.git`. Builds clone with one login, developers push with
-//! another; the first push to a repository makes it. The program is git's own; ours is only who may
+//! Repositories are `/<namespace>/<name>.git`. Builds clone with the login of their namespace, and its
+//! repositories alone; developers push with another; the first push to a repository makes it. The program is git's own; ours is only who may
 //! call it and where it may look.
 
 mod backend;
@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Login};
 use repository::{Access, RequestPath};
 
 /// Requests to git that run at once; each is a process.
@@ -25,7 +25,8 @@ const PARALLEL: usize = 16;
 
 struct Git {
     root: PathBuf,
-    read: String,
+    /// What the namespaces' logins are made of.
+    readers: Login,
     write: String,
     slots: Semaphore,
 }
@@ -34,7 +35,7 @@ struct Git {
 pub(crate) fn router(root: PathBuf, credentials: &Credentials) -> Router {
     let git = Git {
         root,
-        read: credentials.git_reader.basic(),
+        readers: credentials.git_reader.clone(),
         write: credentials.git_writer.basic(),
         slots: Semaphore::new(PARALLEL),
     };
@@ -42,7 +43,8 @@ pub(crate) fn router(root: PathBuf, credentials: &Credentials) -> Router {
 }
 
 async fn answer(State(git): State<Arc<Git>>, request: Request) -> Response {
-    let Some(granted) = git.granted(request.headers()) else {
+    let path = RequestPath::parse(request.uri().path(), request.uri().query());
+    let Some(granted) = git.granted(request.headers(), path.as_ref()) else {
         return (
             StatusCode::UNAUTHORIZED,
             [(header::WWW_AUTHENTICATE, "Basic realm=\"buildplane git\"")],
@@ -50,7 +52,7 @@ async fn answer(State(git): State<Arc<Git>>, request: Request) -> Response {
         )
             .into_response();
     };
-    let Some(path) = RequestPath::parse(request.uri().path(), request.uri().query()) else {
+    let Some(path) = path else {
         return (StatusCode::NOT_FOUND, "no such path; repositories are /<namespace>/<name>.git\n")
             .into_response();
     };
@@ -81,16 +83,16 @@ async fn answer(State(git): State<Arc<Git>>, request: Request) -> Response {
 }
 
 impl Git {
-    fn granted(&self, headers: &HeaderMap) -> Option<Access> {
+    /// What the caller may do there. A namespace's login is good for the namespace in the path and unknown elsewhere.
+    fn granted(&self, headers: &HeaderMap, path: Option<&RequestPath>) -> Option<Access> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(given), None) = (values.next(), values.next()) else { return None };
-        if same(given.as_bytes(), self.write.as_bytes()) {
-            Some(Access::Write)
-        } else if same(given.as_bytes(), self.read.as_bytes()) {
-            Some(Access::Read)
-        } else {
-            None
+        let is = |login: &str| same(given.as_bytes(), login.as_bytes());
+        if is(&self.write) {
+            return Some(Access::Write);
         }
+        let reader = self.readers.for_namespace(path?.namespace());
+        is(&reader.basic()).then_some(Access::Read)
     }
 }
 

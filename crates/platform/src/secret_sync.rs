@@ -4,16 +4,22 @@
 //! store is a namespace of the build plane's own API (`openchoreo-secrets`), and this controller does
 //! the part of the operator that workflows use: `data` with `remoteRef`, a target's type and labels,
 //! and removal with the owner. What else an ExternalSecret asks for is refused in its status, by name.
+//!
+//! Whoever may write a Workflow chooses what its ExternalSecrets ask for, and all namespaces share the
+//! store. So a stored secret can say who may read it ([`access`]), and a Secret that is there belongs to
+//! whoever made it.
 
+pub(crate) mod access;
 mod build;
 mod kinds;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use buildplane_api::names::{CiNamespace, is_subdomain};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -25,6 +31,8 @@ pub(crate) use kinds::crds;
 use kinds::{ClusterSecretStore, ExternalSecret};
 
 const MANAGER: &str = "buildplane-secret-sync";
+/// How soon one that could not be satisfied is looked at without a reason: a name may have become free.
+const RECHECK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -99,9 +107,13 @@ async fn reconcile(object: Arc<ExternalSecret>, context: Arc<Context>) -> Result
         Ok(()) => build::Outcome::Ready("Secret was synced"),
         Err(reason) => build::Outcome::Failed(reason),
     };
+    let next = match &outcome {
+        build::Outcome::Ready(_) => Action::await_change(),
+        build::Outcome::Failed(_) => Action::requeue(RECHECK),
+    };
     let condition = build::condition(outcome, object.status.as_ref());
     if object.status.as_ref().is_some_and(|status| status.conditions.first() == Some(&condition)) {
-        return Ok(Action::await_change());
+        return Ok(next);
     }
     let status = json!({ "status": { "conditions": [condition] } });
     Api::<ExternalSecret>::namespaced(context.client.clone(), &namespace)
@@ -111,7 +123,7 @@ async fn reconcile(object: Arc<ExternalSecret>, context: Arc<Context>) -> Result
             what: format!("ExternalSecret {namespace}/{}", object.name_any()),
             source,
         })?;
-    Ok(Action::await_change())
+    Ok(next)
 }
 
 /// Writes the Secret, or says why the ExternalSecret cannot be satisfied.
@@ -141,24 +153,49 @@ async fn sync(
             kinds::LOCAL_NAMESPACE
         )));
     };
+    let reader = CiNamespace::parse(namespace);
+    let reader = reader.as_ref().map(CiNamespace::control_plane_namespace);
     let stored: Api<Secret> = Api::namespaced(client.clone(), remote);
     let mut data = std::collections::BTreeMap::new();
     for entry in &object.spec.data {
         let key = &entry.remote_ref.key;
+        if !is_subdomain(key) {
+            return Ok(Err(format!("remoteRef.key {key:?} is not the name of a stored secret; correct it")));
+        }
         let secret = stored
             .get_opt(key)
             .await
             .map_err(|source| Error::Read { what: format!("the stored secret {key}"), source })?;
-        match build::entry(entry, secret.as_ref()) {
+        match build::entry(entry, secret.as_ref(), reader) {
             Ok(value) => data.insert(entry.secret_key.clone(), value),
             Err(reason) => return Ok(Err(reason)),
         };
     }
-    let secret = build::secret(object, data);
+    write(build::secret(object, data), namespace, client).await
+}
+
+/// Writes a Secret, unless one of that name is somebody else's.
+async fn write(secret: Secret, namespace: &str, client: &Client) -> Result<Result<(), String>, Error> {
     let name = secret.name_any();
-    Api::<Secret>::namespaced(client.clone(), namespace)
-        .patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret))
-        .await
-        .map_err(|source| Error::Apply { namespace: namespace.to_owned(), name, source })?;
+    if !is_subdomain(&name) {
+        return Ok(Err(format!("target.name {name:?} is not a name that a Secret can have; correct it")));
+    }
+    let failed = |source| Error::Apply { namespace: namespace.to_owned(), name: name.clone(), source };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match secrets.get_opt(&name).await.map_err(failed)? {
+        None => secrets.create(&params, &secret).await.map_err(failed)?,
+        Some(existing) if existing.metadata.owner_references == secret.metadata.owner_references => {
+            let mut secret = secret;
+            // Whoever came between is looked at first.
+            secret.metadata.resource_version = existing.metadata.resource_version;
+            secrets.replace(&name, &params, &secret).await.map_err(failed)?
+        }
+        Some(_) => {
+            return Ok(Err(format!(
+                "the Secret {name:?} exists and is another's; choose another target.name"
+            )));
+        }
+    };
     Ok(Ok(()))
 }

@@ -12,11 +12,12 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::credentials::Login;
+use crate::secret_sync::access::PER_NAMESPACE;
 use crate::{Endpoints, Error};
 
 /// Where the registry's login lies among the stored secrets.
 const REGISTRY_SECRET: &str = "registry-push-secret";
-/// Where the git server's read-only login lies among them.
+/// Where what the builds' logins at the git server are made of lies among them.
 pub(crate) const GIT_SECRET: &str = "platform-git";
 const SECRETS_NAMESPACE: &str = "openchoreo-secrets";
 const MANAGER: &str = "buildplane-up";
@@ -84,6 +85,12 @@ pub(crate) async fn stored_secrets(
             "stringData": data,
         })
     };
+    let mut git_login = secret(
+        GIT_SECRET,
+        "kubernetes.io/basic-auth",
+        json!({ "username": git.username, "password": git.password }),
+    );
+    git_login["metadata"]["annotations"] = json!({ PER_NAMESPACE: "true" });
     target
         .apply(vec![
             secret(
@@ -91,11 +98,7 @@ pub(crate) async fn stored_secrets(
                 "kubernetes.io/dockerconfigjson",
                 json!({ ".dockerconfigjson": docker.to_string() }),
             ),
-            secret(
-                GIT_SECRET,
-                "kubernetes.io/basic-auth",
-                json!({ "username": git.username, "password": git.password }),
-            ),
+            git_login,
         ])
         .await
 }

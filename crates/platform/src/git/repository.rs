@@ -48,6 +48,10 @@ impl RequestPath {
     pub(super) fn needs(&self) -> Access {
         self.needs
     }
+    /// The namespace that the repository belongs to.
+    pub(super) fn namespace(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
     /// Relative to the server's root.
     pub(super) fn repository(&self) -> &str {
         &self.repository

@@ -44,6 +44,11 @@ async fn server() -> Fixture {
 }
 
 impl Fixture {
+    /// The login that builds of a namespace get.
+    fn reader(&self, namespace: &str) -> Login {
+        self.credentials.git_reader.for_namespace(namespace)
+    }
+
     fn url(&self, login: Option<&Login>, repository: &str) -> String {
         let user = login.map_or(String::new(), |l| format!("{}:{}@", l.username, l.password));
         format!("https://{user}{}/{repository}", self.address)
@@ -109,7 +114,7 @@ async fn a_push_makes_the_repository_and_a_build_clones_any_of_its_commits() {
 
     let clone = git.home.path().join("clone");
     std::fs::create_dir(&clone).unwrap();
-    let remote = git.url(Some(&git.credentials.git_reader), "default/greeter.git");
+    let remote = git.url(Some(&git.reader("default")), "default/greeter.git");
     succeeds(&git.git(&clone, &["init", "-q"]).await);
     succeeds(&git.git(&clone, &["fetch", "-q", "--depth=1", &remote, &commit]).await);
     succeeds(&git.git(&clone, &["checkout", "-q", "FETCH_HEAD"]).await);
@@ -120,7 +125,7 @@ async fn a_push_makes_the_repository_and_a_build_clones_any_of_its_commits() {
 async fn a_reader_may_not_push_and_a_stranger_may_do_nothing() {
     let git = server().await;
     let tree = git.tree(10).await;
-    let reader = git.url(Some(&git.credentials.git_reader), "default/x.git");
+    let reader = git.url(Some(&git.reader("default")), "default/x.git");
     fails(&git.git(&tree, &["push", "-q", &reader, "HEAD:refs/heads/main"]).await, "403");
     fails(&git.git(&tree, &["ls-remote", &reader]).await, "not found");
     fails(&git.git(&tree, &["ls-remote", &git.url(None, "default/x.git")]).await, "could not read Username");
@@ -129,4 +134,19 @@ async fn a_reader_may_not_push_and_a_stranger_may_do_nothing() {
         &git.git(&tree, &["ls-remote", &git.url(Some(&stranger), "default/x.git")]).await,
         "Authentication failed",
     );
+}
+
+#[tokio::test]
+async fn builds_of_one_namespace_cannot_read_the_repositories_of_another() {
+    let git = server().await;
+    let tree = git.tree(10).await;
+    let remote = git.url(Some(&git.credentials.git_writer), "alice/secret.git");
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+    let url = |login: &Login| git.url(Some(login), "alice/secret.git");
+    succeeds(&git.git(&tree, &["ls-remote", &url(&git.reader("alice"))]).await);
+    let mallory = git.reader("mallory");
+    let renamed = Login { username: "alice".to_owned(), password: mallory.password.clone() };
+    for login in [&mallory, &renamed, &git.credentials.git_reader] {
+        fails(&git.git(&tree, &["ls-remote", &url(login)]).await, "Authentication failed");
+    }
 }

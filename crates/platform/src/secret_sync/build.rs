@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
+use super::access;
 use super::kinds::{Condition, Entry, ExternalSecret, SecretSyncStatus};
 
 /// How an attempt ended.
@@ -16,21 +17,25 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
-/// The value of one key, or why there is none.
-pub(super) fn entry(entry: &Entry, stored: Option<&Secret>) -> Result<ByteString, String> {
+/// The value of one key for builds of the namespace `reader`, or why there is none.
+pub(super) fn entry(
+    entry: &Entry,
+    stored: Option<&Secret>,
+    reader: Option<&str>,
+) -> Result<ByteString, String> {
     let key = &entry.remote_ref.key;
     let Some(stored) = stored else {
         return Err(format!(
             "the stored secret {key:?} does not exist; create it in namespace openchoreo-secrets of the build plane"
         ));
     };
-    let data = stored.data.as_ref();
+    let data = access::data_for(stored, reader)?;
     match &entry.remote_ref.property {
         Some(property) => data
-            .and_then(|data| data.get(property))
+            .get(property)
             .cloned()
             .ok_or_else(|| format!("the stored secret {key:?} has no property {property:?}")),
-        None => match data.map(|data| data.values().collect::<Vec<_>>()).unwrap_or_default().as_slice() {
+        None => match data.values().collect::<Vec<_>>().as_slice() {
             [only] => Ok((*only).clone()),
             several => Err(format!(
                 "the stored secret {key:?} has {} properties; say which one in remoteRef.property",
