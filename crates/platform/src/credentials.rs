@@ -90,7 +90,7 @@ impl Credentials {
         let path = layout.pki().join("logins.json");
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
-                .map_err(|source| Error::path("understand", &path, source.into())),
+                .map_err(|source| Error::Damaged { path, source: Box::new(source) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = Self {
                     registry: Login::generate("builds")?,

@@ -1,5 +1,6 @@
 //! What can go wrong while a platform starts, each with what to do about it.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -16,6 +17,15 @@ pub enum Error {
     /// The data directory is readable by others.
     #[error("the data directory {path} belongs to user id {owner}, not to user id {user}")]
     ForeignDirectory { path: PathBuf, owner: u32, user: u32 },
+    /// The data directory holds what a platform has not put there.
+    #[error("the directory {path} holds {}, which is not buildplane's", stranger.display())]
+    NotOurs { path: PathBuf, stranger: OsString },
+    /// A file of the data directory does not hold what was written to it.
+    #[error("the file {path} is damaged")]
+    Damaged { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A fixed port cannot be used.
+    #[error("cannot listen on port {port} ({purpose}) of {address}")]
+    Bind { port: u16, purpose: &'static str, address: std::net::IpAddr, source: io::Error },
     /// A fixed port is taken.
     #[error("port {port} ({purpose}) on {address} is taken")]
     PortTaken { port: u16, purpose: &'static str, address: std::net::IpAddr, source: io::Error },
@@ -41,10 +51,10 @@ pub enum Error {
     #[error("cannot write {object} to the {api} API")]
     Seed { object: String, api: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// The embedded API's store could not be opened.
-    #[error("cannot open the store of the {api} API")]
+    #[error("cannot open the store of the {api}")]
     Store { api: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// A client of one of the APIs could not be made.
-    #[error("cannot connect to the {api} API")]
+    #[error("cannot connect to the {api}")]
     Client { api: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
@@ -59,6 +69,17 @@ impl Error {
             Self::ForeignDirectory { .. } => {
                 Some("run as the directory's owner, or take another directory with --data-dir".to_owned())
             }
+            Self::NotOurs { .. } => Some("give a directory of its own, new or empty, with --data-dir".to_owned()),
+            Self::Damaged { path, .. } => Some(format!(
+                "put the file back from a backup; or remove it and it is made anew, with new keys (rm {})",
+                path.display()
+            )),
+            Self::Store { .. } => Some(
+                "is the disk full? A damaged store is put back from a copy of the data directory; without one, \
+                 `buildplane down --purge` removes everything and the next `up` begins anew"
+                    .to_owned(),
+            ),
+            Self::Bind { .. } => Some("let `--ports auto` take free ports".to_owned()),
             Self::PortTaken { .. } => {
                 Some("stop what holds the port, or let `--ports auto` take free ones".to_owned())
             }
@@ -67,7 +88,15 @@ impl Error {
                     .to_owned(),
             ),
             Self::ProgramMissing { program } => Some(format!("install {program} with the machine's package manager")),
-            Self::Path { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Self::Path { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::AlreadyExists
+                ) =>
+            {
                 Some("take a directory that you may write, with --data-dir".to_owned())
             }
             Self::Path { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -1,11 +1,13 @@
 //! Where everything lies in the data directory.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::lock::Lock;
 
 /// The paths of one data directory. Everything below it is for its owner alone.
 #[derive(Clone, Debug)]
@@ -19,8 +21,13 @@ impl Layout {
         Self { root: root.into() }
     }
 
-    /// Makes the directories that are missing, mode 0700, and refuses one that belongs to somebody else.
+    /// Makes the directories that are missing, mode 0700. Refuses a directory that belongs to somebody else, or that
+    /// holds what is not ours: it would be closed to others now and removed by a purge.
     pub(crate) fn create(&self) -> Result<(), Error> {
+        self.check_owner()?;
+        if let Some(stranger) = self.strangers()?.into_iter().next() {
+            return Err(Error::NotOurs { path: self.root.clone(), stranger });
+        }
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         for dir in [
@@ -34,16 +41,40 @@ impl Layout {
         ] {
             builder.create(&dir).map_err(|source| Error::path("create the directory", &dir, source))?;
         }
-        let metadata = fs::metadata(&self.root)
-            .map_err(|source| Error::path("read the directory", &self.root, source))?;
+        fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
+            .map_err(|source| Error::path("close the directory to others", &self.root, source))
+    }
+
+    fn check_owner(&self) -> Result<(), Error> {
+        let metadata = match fs::metadata(&self.root) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::path("read the directory", &self.root, source)),
+        };
         let user = rustix::process::geteuid().as_raw();
         if metadata.uid() != user {
             return Err(Error::ForeignDirectory { path: self.root.clone(), owner: metadata.uid(), user });
         }
-        let mut permissions = metadata.permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o700);
-        fs::set_permissions(&self.root, permissions)
-            .map_err(|source| Error::path("close the directory to others", &self.root, source))
+        Ok(())
+    }
+
+    /// What lies in the data directory and is none of [`OURS`]. Nothing when there is no such directory.
+    fn strangers(&self) -> Result<Vec<OsString>, Error> {
+        let cannot = |source| Error::path("read the directory", &self.root, source);
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(cannot(source)),
+        };
+        let mut strangers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(cannot)?.file_name();
+            if !is_ours(&name) {
+                strangers.push(name);
+            }
+        }
+        strangers.sort();
+        Ok(strangers)
     }
 
     /// The data directory itself.
@@ -66,8 +97,12 @@ impl Layout {
     pub fn git_credentials(&self) -> PathBuf {
         self.root.join("git-credentials.json")
     }
+    /// The ports of the last start.
+    pub(crate) fn ports(&self) -> PathBuf {
+        self.root.join("ports.json")
+    }
     pub(crate) fn lock(&self) -> PathBuf {
-        self.root.join("lock")
+        self.root.join(LOCK)
     }
     pub(crate) fn control_plane(&self) -> PathBuf {
         self.root.join("control-plane")
@@ -89,6 +124,34 @@ impl Layout {
     }
 }
 
+const LOCK: &str = "lock";
+
+/// Everything that lies directly in a data directory.
+const OURS: [&str; 14] = [
+    "build-plane",
+    "control-plane",
+    "git",
+    "git-credentials.json",
+    "kubeconfig",
+    "kubeconfig.lock", // kubectl's, while it writes
+    LOCK,
+    "node",
+    "pki",
+    "platform.json",
+    "platform.log",
+    "platform.log.1",
+    "ports.json",
+    "registry",
+];
+
+fn is_ours(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    OURS.contains(&name.strip_suffix(SCRATCH).unwrap_or(name))
+}
+
+/// The end of a file's name while it is written.
+const SCRATCH: &str = ".new";
+
 /// Writes a file that only its owner may read, whole or not at all.
 pub(crate) fn write_private(path: &Path, contents: &[u8]) -> Result<(), Error> {
     write_atomically(path, contents).map_err(|source| Error::path("write", path, source))
@@ -96,7 +159,7 @@ pub(crate) fn write_private(path: &Path, contents: &[u8]) -> Result<(), Error> {
 
 fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut scratch = path.as_os_str().to_owned();
-    scratch.push(".new");
+    scratch.push(SCRATCH);
     let scratch = PathBuf::from(scratch);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch)?;
     file.write_all(contents)?;
@@ -104,20 +167,105 @@ fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     fs::rename(&scratch, path)
 }
 
-/// Removes a data directory and everything in it.
+/// Removes a data directory and everything in it, unless a platform runs on it.
 ///
-/// Refuses a directory that does not look like one of ours, so that a mistyped `--data-dir`
-/// deletes nothing. The caller has made sure that no platform runs on it.
+/// Refuses a directory that does not look like one of ours, or that holds anything else, so that a mistyped
+/// `--data-dir` deletes nothing.
 pub fn purge(root: &Path) -> Result<(), Error> {
     let layout = Layout::new(root);
-    match fs::symlink_metadata(root) {
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+    match fs::metadata(root) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return remove_link(root),
         Err(source) => return Err(Error::path("read the directory", root, source)),
         Ok(_) => {}
     }
-    if !layout.lock().exists() {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a data directory of buildplane");
-        return Err(Error::path("purge", root, source));
+    if let Some(stranger) = layout.strangers()?.into_iter().next() {
+        return Err(Error::NotOurs { path: root.to_owned(), stranger });
     }
-    fs::remove_dir_all(root).map_err(|source| Error::path("remove the directory", root, source))
+    let lock = Lock::hold(&layout)?;
+    let cannot = |source| Error::path("remove the directory", root, source);
+    // The lock's file last: as long as it is there, nobody else starts here.
+    for name in OURS.into_iter().filter(|name| *name != LOCK) {
+        for name in [name.to_owned(), format!("{name}{SCRATCH}")] {
+            remove(&root.join(name)).map_err(cannot)?;
+        }
+    }
+    remove(&layout.lock()).map_err(cannot)?;
+    drop(lock);
+    let there = fs::canonicalize(root).map_err(cannot)?;
+    fs::remove_dir(there).map_err(cannot)?;
+    remove_link(root)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// A data directory may be given by a symbolic link, which goes with it.
+fn remove_link(root: &Path) -> Result<(), Error> {
+    if root.is_symlink() {
+        return fs::remove_file(root).map_err(|source| Error::path("remove the link", root, source));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_directory_with_other_peoples_files_is_neither_taken_nor_closed_nor_removed() {
+        let home = tempfile::tempdir().unwrap();
+        // `lock` alone says nothing: /var has one.
+        for name in ["lock", "thesis.txt"] {
+            fs::write(home.path().join(name), "precious").unwrap();
+        }
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let taken = Layout::new(home.path()).create().unwrap_err();
+        assert!(taken.to_string().ends_with("holds thesis.txt, which is not buildplane's"), "{taken}");
+        assert!(taken.hint().is_some());
+        assert_eq!(mode(home.path()), 0o755);
+        assert!(matches!(purge(home.path()), Err(Error::NotOurs { .. })));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_made_goes_with_a_purge_also_through_a_link_and_twice() {
+        let home = tempfile::tempdir().unwrap();
+        let (data, link) = (home.path().join("data"), home.path().join("link"));
+        fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        let layout = Layout::new(&link);
+        layout.create().unwrap();
+        drop(Lock::take(&layout).unwrap());
+        assert_eq!(mode(&data), 0o700);
+        // A crash in the middle of a write leaves such a file.
+        fs::write(data.join("platform.json.new"), "{").unwrap();
+        purge(&link).unwrap();
+        purge(&link).unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_running_platform_is_not_purged() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path().join("data"));
+        layout.create().unwrap();
+        let running = Lock::take(&layout).unwrap();
+        assert!(matches!(purge(layout.root()), Err(Error::InUse { .. })));
+        drop(running);
+        purge(layout.root()).unwrap();
+        assert!(!layout.root().exists());
+    }
 }

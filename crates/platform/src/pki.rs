@@ -57,7 +57,8 @@ impl Trust {
         let authority = match fs::read_to_string(&path) {
             Ok(pem) => {
                 let key = pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len());
-                Authority::from_pem(&pem[..key], &pem[key..]).map_err(|source| failed(what, source))?
+                Authority::from_pem(&pem[..key], &pem[key..])
+                    .map_err(|source| Error::Damaged { path: path.clone(), source: Box::new(source) })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = Authority::generate(&format!("buildplane {what}"), AUTHORITY_LIFETIME)
@@ -65,6 +66,9 @@ impl Trust {
                 // Key and certificate in one file: a crash cannot leave one without the other.
                 write_private(&path, format!("{}{}", made.cert_pem(), made.key_pem()).as_bytes())?;
                 made
+            }
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                return Err(Error::Damaged { path, source: Box::new(source) });
             }
             Err(source) => return Err(Error::path("read", &path, source)),
         };
@@ -152,5 +156,23 @@ mod tests {
         let first = cas(&Pki::ensure(&layout).unwrap());
         assert_eq!(first, cas(&Pki::ensure(&layout).unwrap()));
         assert!(first.iter().all(|ca| !ca.contains("PRIVATE")));
+    }
+
+    #[test]
+    fn a_damaged_authority_is_named_with_a_remedy_and_never_replaced() {
+        buildplane_tls::install_crypto();
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path().join("data"));
+        layout.create().unwrap();
+        drop(Pki::ensure(&layout).unwrap());
+        let path = layout.pki().join("services-ca.pem");
+        let whole = fs::read(&path).unwrap();
+        for damage in [&b""[..], b"garbage", &[0xff, 0xfe], &whole[..whole.len() / 2]] {
+            fs::write(&path, damage).unwrap();
+            let Err(error) = Pki::ensure(&layout) else { panic!("believed {damage:?}") };
+            assert!(matches!(&error, Error::Damaged { path: named, .. } if *named == path), "{error}");
+            assert!(error.hint().unwrap().contains("services-ca.pem"));
+            assert_eq!(fs::read(&path).unwrap(), damage);
+        }
     }
 }
