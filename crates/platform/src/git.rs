@@ -6,6 +6,7 @@
 
 mod backend;
 mod repository;
+mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::credentials::{Credentials, Login};
 use repository::{Access, RequestPath};
+pub(crate) use sweep::sweep;
 
 /// Requests to git that run at once; each is a process.
 const PARALLEL: usize = 16;
@@ -68,7 +70,8 @@ async fn answer(State(git): State<Arc<Git>>, request: Request) -> Response {
     if path.needs() == Access::Write {
         if let Err(error) = repository::ensure(&git.root, &path).await {
             tracing::warn!(%error, repository = path.repository(), "cannot make the git repository");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "the repository could not be made\n").into_response();
+            // git shows a caller the status and nothing else.
+            return (StatusCode::INSUFFICIENT_STORAGE, "the repository could not be made\n").into_response();
         }
     } else if !git.root.join(path.repository()).is_dir() {
         return (StatusCode::NOT_FOUND, "no such repository\n").into_response();

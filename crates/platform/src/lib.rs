@@ -14,7 +14,7 @@
 //!  apis, seed            the two embedded APIs and the objects that each starts with
 //!  registry, git         the services that builds use
 //!  secret_sync           ExternalSecrets, from a namespace of the build plane
-//!  start                 the order of it all
+//!  start, ready          the order of it all, and what it waits for at its end
 //! ```
 
 mod apis;
@@ -27,6 +27,7 @@ mod lock;
 mod parts;
 mod pki;
 mod ports;
+mod ready;
 mod registry;
 mod secret_sync;
 mod seed;

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Login;
 use crate::layout::write_private;
@@ -14,12 +16,23 @@ use crate::{Error, Layout};
 /// bcrypt's work factor. The password is 32 random bytes, so guessing is hopeless at any factor,
 /// and each push pays for it several times.
 const BCRYPT_COST: u32 = 4;
+const CONFIG: &str = "config.yml";
+const LOG: &str = "registry.log";
 /// How long the registry may take to listen.
 const START: Duration = Duration::from_secs(10);
+
+/// A registry that ended sooner than this after its start will not do better the next time.
+const LIVELY: Duration = Duration::from_secs(2);
+/// How often in a row that may happen.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A running registry; it ends with this value, and with our process however that ends.
 #[derive(Debug)]
 pub(crate) struct Registry {
+    program: PathBuf,
+    directory: PathBuf,
+    address: SocketAddr,
     child: Child,
 }
 
@@ -40,32 +53,46 @@ impl Registry {
     ) -> Result<Self, Error> {
         let program = find_program()?;
         let directory = layout.registry();
-        let config = write_config(&directory, address, &certificate, login)?;
-        let log = std::fs::File::create(directory.join("registry.log"))
-            .map_err(|source| Error::path("create", directory.join("registry.log"), source))?;
+        write_config(&directory, address, &certificate, login)?;
+        let log = directory.join(LOG);
+        std::fs::File::create(&log).map_err(|source| Error::path("create", &log, source))?;
         drop(reserved);
-        // setpriv ties the child's life to ours even when we are killed with no chance to clean up.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--no-new-privs", "--"])
-            .arg(&program)
-            .arg("serve")
-            .arg(&config)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .current_dir(&directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| Error::Spawn { program: "docker-registry", source })?;
-        let mut registry = Self { child };
-        registry.listening(address, &directory).await?;
+        let child = spawn(&program, &directory)?;
+        let mut registry = Self { program, directory, address, child };
+        registry.listening().await?;
         Ok(registry)
     }
 
-    async fn listening(&mut self, address: SocketAddr, directory: &Path) -> Result<(), Error> {
+    /// Runs it until `shutdown`. When it ends before (somebody killed it, the machine ran out of memory), it is started
+    /// again: it keeps nothing that is not on disk, and its clients try again.
+    pub(crate) async fn keep(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut short_lives = 0;
+        loop {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                ended = self.child.wait() => ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            short_lives = if began.elapsed() < LIVELY { short_lives + 1 } else { 1 };
+            if short_lives > ATTEMPTS {
+                let reason = format!("{ended}: {}", last_line(&self.directory));
+                return Err(Error::PartEnded { part: "docker-registry", reason });
+            }
+            tracing::warn!(ended, "docker-registry ended; starting it again");
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE * short_lives) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            self.child = spawn(&self.program, &self.directory)?;
+            // If it does not listen it has ended or will be seen to; the next turn says so.
+            if let Err(error) = self.listening().await {
+                tracing::warn!(%error, "docker-registry is not back yet");
+            }
+        }
+    }
+
+    async fn listening(&mut self) -> Result<(), Error> {
+        let address = self.address;
         let connected = async {
             loop {
                 if tokio::net::TcpStream::connect(address).await.is_ok() {
@@ -74,7 +101,7 @@ impl Registry {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let log = || last_line(&directory.join("registry.log"));
+        let log = || last_line(&self.directory);
         tokio::select! {
             () = connected => Ok(()),
             ended = self.child.wait() => {
@@ -86,24 +113,38 @@ impl Registry {
             }
         }
     }
-
-    /// Waits until the registry ends.
-    pub(crate) async fn ended(&mut self) -> std::io::Result<std::convert::Infallible> {
-        let status = self.child.wait().await?;
-        Err(std::io::Error::other(format!("docker-registry: {status}")))
-    }
 }
 
-/// On PATH, or where `scripts/setup` and `make install` put it: `../libexec/buildplane` of our binary.
+fn spawn(program: &Path, directory: &Path) -> Result<Child, Error> {
+    let path = directory.join(LOG);
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+    let log = log.map_err(|source| Error::path("open", &path, source))?;
+    // setpriv ties the child's life to ours even when we are killed with no chance to clean up.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--no-new-privs", "--"])
+        .arg(program)
+        .arg("serve")
+        .arg(directory.join(CONFIG))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| Error::Spawn { program: "docker-registry", source })
+}
+
+/// On PATH, or where `scripts/setup` and `make install` put it: `../libexec/buildplane` of our binary (a test's lies one
+/// directory deeper).
 fn find_program() -> Result<PathBuf, Error> {
     const NAME: &str = "docker-registry";
-    let beside = std::env::current_exe().ok().and_then(|exe| {
-        let prefix = exe.parent()?.parent()?;
-        Some(prefix.join("libexec/buildplane").join(NAME))
-    });
+    let exe = std::env::current_exe().unwrap_or_default();
+    let beside = exe.ancestors().skip(2).take(2).map(|prefix| prefix.join("libexec/buildplane").join(NAME));
     let path = std::env::var_os("PATH").unwrap_or_default();
     beside
-        .into_iter()
         .chain(std::env::split_paths(&path).map(|directory| directory.join(NAME)))
         .find(|candidate| candidate.is_file())
         .ok_or(Error::ProgramMissing { program: NAME })
@@ -114,7 +155,7 @@ fn write_config(
     address: SocketAddr,
     certificate: &Certificate<'_>,
     login: &Login,
-) -> Result<PathBuf, Error> {
+) -> Result<(), Error> {
     let path = |name: &str| directory.join(name);
     let hash = bcrypt::hash(&login.password, BCRYPT_COST)
         .map_err(|source| Error::Pki { what: "the registry's login", source: Box::new(source) })?;
@@ -138,11 +179,36 @@ fn write_config(
         "auth": { "htpasswd": { "realm": "buildplane", "path": path("htpasswd") } },
     });
     // JSON is YAML, which is what the registry reads.
-    write_private(&path("config.yml"), config.to_string().as_bytes())?;
-    Ok(path("config.yml"))
+    write_private(&path(CONFIG), config.to_string().as_bytes())
 }
 
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+fn last_line(directory: &Path) -> String {
+    let text = std::fs::read_to_string(directory.join(LOG)).unwrap_or_default();
     text.lines().last().unwrap_or("it logged nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(directory: &Path, script: &str) -> Registry {
+        // Stands for docker-registry: `serve <config>` are its arguments.
+        let program = directory.join("docker-registry");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let child = spawn(&program, directory).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Registry { program, directory: directory.to_owned(), address, child }
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_at_once_each_time_is_given_up_with_its_last_words() {
+        let home = tempfile::tempdir().unwrap();
+        let registry = registry(home.path(), "echo no luck >&2; exit 3");
+        let error = registry.keep(CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), "docker-registry ended unexpectedly: exit status: 3: no luck");
+        let log = std::fs::read_to_string(home.path().join(LOG)).unwrap();
+        assert_eq!(log.lines().count(), usize::try_from(ATTEMPTS).unwrap() + 1);
+    }
 }

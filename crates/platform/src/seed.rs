@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use buildplane_api::ClusterBuildPlane;
+use buildplane_api::meta::DEFAULT_PLANE;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -44,7 +46,23 @@ pub(crate) async fn control_plane(target: &Target, gateway_ca: &str) -> Result<(
         object["metadata"]["namespace"] = json!("default");
     }
     objects.push(config_map("openchoreo-control-plane", gateway_ca));
-    target.apply(objects).await
+    target.apply(objects).await?;
+    forget_readiness(target).await
+}
+
+/// Takes back what a former life of the platform said about its own plane: no agent is connected yet, and who waits for
+/// the plane must not believe that one is.
+async fn forget_readiness(target: &Target) -> Result<(), Error> {
+    let planes: Api<ClusterBuildPlane> = Api::all(target.client.clone());
+    let none = json!({ "status": { "conditions": null } });
+    match planes.patch_status(DEFAULT_PLANE, &PatchParams::default(), &Patch::Merge(none)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        patched => patched.map(drop).map_err(|source| Error::Seed {
+            object: format!("the status of ClusterBuildPlane {DEFAULT_PLANE}"),
+            api: target.api,
+            source: Box::new(source),
+        }),
+    }
 }
 
 /// The build plane's kinds and objects.
@@ -110,7 +128,7 @@ pub(crate) async fn default_plane(target: &Target, agent_ca: &str) -> Result<(),
             "apiVersion": "openchoreo.dev/v1alpha1",
             "kind": "ClusterBuildPlane",
             "metadata": {
-                "name": "default",
+                "name": DEFAULT_PLANE,
                 "annotations": {
                     "openchoreo.dev/display-name": "This machine",
                     "openchoreo.dev/description": "The build plane that `buildplane up` runs beside the control plane",

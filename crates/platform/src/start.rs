@@ -10,14 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use buildplane_api::ClusterBuildPlane;
 use buildplane_tls::{Alpn, ClientAuth};
-use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api as KubeApi;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use tokio_util::sync::CancellationToken;
 
 use crate::apis::{Api, NodeLogs};
 use crate::credentials::{Credentials, GitCredentials};
@@ -28,10 +22,11 @@ use crate::ports::Listeners;
 use crate::registry::{Certificate, Registry};
 use crate::seed::{self, Target};
 use crate::tasks::Tasks;
-use crate::{Endpoints, Error, Layout, Ports, git, parts, secret_sync, state, step_files};
+use crate::{Endpoints, Error, Layout, Ports, git, parts, ready, secret_sync, state, step_files};
 
-/// How long each of the waits of a start may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What can be done about a plane that does not become ready.
+const MEND: &str = "if the agent's Secrets are damaged: `kubectl --context build-plane delete secret cluster-agent-ca \
+                    cluster-agent-tls -n openchoreo-build-plane`, then start again";
 
 /// What a platform is started with.
 #[derive(Clone, Debug)]
@@ -50,7 +45,8 @@ pub enum Progress {
     ApisReady,
     /// Gateway, registry and git server answer.
     ServicesReady,
-    /// The machine lacks something that steps need; the platform runs, but no step will.
+    /// The machine lacks something that steps need, or the platform's own plane does not become ready; the platform
+    /// runs, but no step will.
     StepsImpossible {
         /// What is missing and how to get it, a line each.
         missing: Vec<String>,
@@ -70,7 +66,8 @@ pub struct Platform {
 
 impl Platform {
     /// Starts every part and returns when all of them are ready: both APIs, gateway, registry, git, node and engine
-    /// answer, and the platform's own plane is connected and Ready.
+    /// answer, and the platform's own plane is connected and Ready. When all but the plane are, `progress` tells
+    /// [`Progress::StepsImpossible`] after a while, and the platform is up, so that it can be mended.
     ///
     /// # Errors
     /// Names the part that failed and why; what had been started by then is stopped.
@@ -80,10 +77,9 @@ impl Platform {
         layout.create()?;
         let lock = Lock::take(&layout)?;
         state::clear(&layout);
-        let mut tasks = Tasks::new(CancellationToken::new());
-        // Large, because it holds every part while it waits; so it goes on the heap.
-        match Box::pin(bring_up(&layout, &options.ports, &mut tasks, &progress)).await {
-            Ok(endpoints) => {
+        let mut tasks = Tasks::new();
+        let up =
+            Box::pin(bring_up(&layout, &options.ports, &mut tasks, &progress)).await.and_then(|endpoints| {
                 let ready_after = began.elapsed();
                 let running = state::Running {
                     pid: std::process::id(),
@@ -93,8 +89,10 @@ impl Platform {
                     endpoints: endpoints.clone(),
                 };
                 state::write(&layout, &running)?;
-                Ok(Self { layout, endpoints, ready_after, tasks, _lock: lock })
-            }
+                Ok((endpoints, ready_after))
+            });
+        match up {
+            Ok((endpoints, ready_after)) => Ok(Self { layout, endpoints, ready_after, tasks, _lock: lock }),
             Err(error) => {
                 tasks.stop().await;
                 Err(error)
@@ -140,7 +138,7 @@ async fn bring_up(
     tasks: &mut Tasks,
     progress: &impl Fn(Progress),
 ) -> Result<Endpoints, Error> {
-    let listeners = Listeners::bind(ports)?;
+    let listeners = Listeners::bind(ports, layout)?;
     let endpoints = listeners.endpoints.clone();
     let pki = Pki::ensure(layout)?;
     let credentials = Credentials::ensure(layout)?;
@@ -176,9 +174,11 @@ async fn bring_up(
         },
     )?;
     progress(Progress::ApisReady);
-    keep_registry(registry, tasks);
+    tasks.run("registry", registry.keep(tasks.token()));
 
     let git_tls = pki.services.server_config(&[], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
+    git::sweep(&layout.git())
+        .map_err(|source| Error::path("clean up the repositories in", layout.git(), source))?;
     let git = git::router(layout.git(), &credentials);
     parts::serve("git", listeners.git, git_tls, git, tasks)?;
     parts::gateway(&pki, (listeners.agents, listeners.gateway, listeners.health), tasks)?;
@@ -189,7 +189,7 @@ async fn bring_up(
         progress(Progress::StepsImpossible { missing });
     }
     // Also where no step can run: the node then says so in each pod, and a run fails with the reason.
-    tasks.run("node", node.run(tasks.token()));
+    tasks.work("node", node.run(tasks.worker_token()));
     parts::engine(build_plane.client("buildplane:engine", &[])?, tasks);
     let secrets = build_plane.client("buildplane:secret-sync", &[])?;
     tasks.run("secret sync", secret_sync::run(secrets, tasks.token()));
@@ -197,13 +197,17 @@ async fn bring_up(
     parts::agent(build_plane.config("buildplane:agent", &[])?, &endpoints, &gateway_ca, tasks)?;
 
     let registered = async {
-        let ca = agent_ca(&on_build_plane).await?;
+        let ca = ready::agent_ca(&on_build_plane).await?;
         seed::default_plane(&on_control_plane, &ca).await?;
         progress(Progress::PlaneRegistered);
-        plane_ready(&on_control_plane).await
+        ready::plane(&on_control_plane).await
     };
     tokio::select! {
-        done = registered => done?,
+        done = registered => match done {
+            // What is wrong is mended through the APIs, so they stay up.
+            Err(error @ Error::NotReady { .. }) => progress(Progress::StepsImpossible { missing: vec![error.to_string(), MEND.to_owned()] }),
+            done => done?,
+        },
         error = tasks.failed() => return Err(error),
     }
     Ok(endpoints)
@@ -233,66 +237,4 @@ fn write_client_files(
         },
     )?;
     GitCredentials::write(layout, endpoints, &credentials.git_writer, &pki.services.ca())
-}
-
-fn keep_registry(mut registry: Registry, tasks: &mut Tasks) {
-    let shutdown = tasks.token();
-    tasks.run("registry", async move {
-        tokio::select! {
-            ended = registry.ended() => ended.map(|_| ()),
-            () = shutdown.cancelled() => Ok(()),
-        }
-    });
-}
-
-/// The CA that the agent makes for itself on its first start.
-async fn agent_ca(target: &Target) -> Result<String, Error> {
-    const NAMESPACE: &str = "openchoreo-build-plane";
-    let secrets: KubeApi<Secret> = KubeApi::namespaced(target.client.clone(), NAMESPACE);
-    awaited(secrets, "cluster-agent-tls", "the agent's certificate", |secret| {
-        let ca = secret.data.as_ref()?.get("ca.crt")?;
-        String::from_utf8(ca.0.clone()).ok()
-    })
-    .await
-}
-
-async fn plane_ready(target: &Target) -> Result<(), Error> {
-    let planes: KubeApi<ClusterBuildPlane> = KubeApi::all(target.client.clone());
-    awaited(planes, "default", "the platform's own build plane", |plane| {
-        let status = plane.status.as_ref()?;
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-        (ready.status == "True").then_some(())
-    })
-    .await
-}
-
-/// Watches one object until it shows what is wanted.
-async fn awaited<K, T>(
-    api: KubeApi<K>,
-    name: &str,
-    part: &'static str,
-    wanted: impl Fn(&K) -> Option<T>,
-) -> Result<T, Error>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut last = "it does not exist".to_owned();
-    let found = async {
-        let mut seen = std::pin::pin!(watcher(api, only).default_backoff().applied_objects());
-        loop {
-            match seen.try_next().await {
-                Ok(Some(object)) => match wanted(&object) {
-                    Some(found) => break found,
-                    None => last = format!("{object:?}"),
-                },
-                Ok(None) => std::future::pending().await,
-                Err(error) => last = error.to_string(),
-            }
-        }
-    };
-    match tokio::time::timeout(PATIENCE, found).await {
-        Ok(found) => Ok(found),
-        Err(_) => Err(Error::NotReady { part, seconds: PATIENCE.as_secs(), last }),
-    }
 }

@@ -12,60 +12,98 @@ use crate::Error;
 /// How long the parts may take to finish after they were asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A set of running parts and the token that stops them.
+/// The running parts and the tokens that stop them.
+///
+/// What works stops before what it works with: a part that has last words to write still finds the API that takes
+/// them.
 pub(crate) struct Tasks {
-    running: JoinSet<Result<(), Error>>,
-    shutdown: CancellationToken,
+    workers: JoinSet<Result<(), Error>>,
+    services: JoinSet<Result<(), Error>>,
+    stop_workers: CancellationToken,
+    stop_services: CancellationToken,
 }
 
 impl Tasks {
-    pub(crate) fn new(shutdown: CancellationToken) -> Self {
-        Self { running: JoinSet::new(), shutdown }
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: JoinSet::new(),
+            services: JoinSet::new(),
+            stop_workers: CancellationToken::new(),
+            stop_services: CancellationToken::new(),
+        }
     }
 
+    /// What stops the services.
     pub(crate) fn token(&self) -> CancellationToken {
-        self.shutdown.clone()
+        self.stop_services.clone()
     }
 
-    /// Runs a part until the platform stops. Ending earlier, even without an error, takes the platform down.
+    /// What stops the workers.
+    pub(crate) fn worker_token(&self) -> CancellationToken {
+        self.stop_workers.clone()
+    }
+
+    /// Runs a service until the platform stops. Ending earlier, even without an error, takes the platform down.
     pub(crate) fn run<F, E>(&mut self, part: &'static str, work: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: StdError + Send + 'static,
     {
-        let shutdown = self.shutdown.clone();
-        self.running.spawn(async move {
-            let ended = work.await;
-            if shutdown.is_cancelled() {
-                return Ok(());
-            }
-            let reason = ended.err().map_or_else(|| "it gave no reason".to_owned(), |error| chain(&error));
-            Err(Error::PartEnded { part, reason })
-        });
+        self.services.spawn(watched(part, work, self.stop_services.clone()));
+    }
+
+    /// The same for a worker: it is stopped, and waited for, before any service is.
+    pub(crate) fn work<F, E>(&mut self, part: &'static str, work: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: StdError + Send + 'static,
+    {
+        self.workers.spawn(watched(part, work, self.stop_workers.clone()));
     }
 
     /// Waits until a part fails; never returns while all is well.
     pub(crate) async fn failed(&mut self) -> Error {
         loop {
-            match self.running.join_next().await {
-                Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(error))) => return error,
-                Some(Err(panic)) => {
-                    return Error::PartEnded { part: "a task", reason: panic.to_string() };
-                }
-                None => std::future::pending().await,
+            let ended = tokio::select! {
+                Some(ended) = self.workers.join_next() => ended,
+                Some(ended) = self.services.join_next() => ended,
+                else => std::future::pending().await,
+            };
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(panic) => return Error::PartEnded { part: "a task", reason: panic.to_string() },
             }
         }
     }
 
     /// Stops every part: asks first, aborts what has not finished within the grace period.
     pub(crate) async fn stop(mut self) {
-        self.shutdown.cancel();
-        let drained = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, drained).await.is_err() {
-            tracing::warn!(parts = self.running.len(), "parts did not finish in time; aborting them");
-            self.running.shutdown().await;
-        }
+        self.stop_workers.cancel();
+        drain(&mut self.workers).await;
+        self.stop_services.cancel();
+        drain(&mut self.services).await;
+    }
+}
+
+async fn watched<F, E>(part: &'static str, work: F, stop: CancellationToken) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), E>>,
+    E: StdError,
+{
+    let ended = work.await;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    let reason = ended.err().map_or_else(|| "it gave no reason".to_owned(), |error| chain(&error));
+    Err(Error::PartEnded { part, reason })
+}
+
+async fn drain(running: &mut JoinSet<Result<(), Error>>) {
+    let drained = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
+        tracing::warn!(parts = running.len(), "parts did not finish in time; aborting them");
+        running.shutdown().await;
     }
 }
 
@@ -77,4 +115,44 @@ fn chain(error: &dyn StdError) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn workers_have_ended_before_services_are_asked_to() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |what: &'static str| {
+            let order = Arc::clone(&order);
+            move || order.lock().unwrap().push(what)
+        };
+        let mut tasks = Tasks::new();
+        let (service_asked, asked) = (note("service asked"), tasks.token());
+        tasks.run("service", async move {
+            asked.cancelled().await;
+            service_asked();
+            Ok::<_, Infallible>(())
+        });
+        let (worker_ended, asked) = (note("worker ended"), tasks.worker_token());
+        tasks.work("worker", async move {
+            asked.cancelled().await;
+            tokio::task::yield_now().await;
+            worker_ended();
+            Ok::<_, Infallible>(())
+        });
+        tasks.stop().await;
+        assert_eq!(*order.lock().unwrap(), ["worker ended", "service asked"]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_is_named() {
+        let mut tasks = Tasks::new();
+        tasks.run("the clock", async { Err(std::io::Error::other("stopped")) });
+        assert_eq!(tasks.failed().await.to_string(), "the clock ended unexpectedly: stopped");
+    }
 }

@@ -1,10 +1,13 @@
 //! Which repository a request is about, what it needs, and making a repository.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::backend::git;
+use super::sweep::UNFINISHED;
 
 /// What a login may do, and what a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,24 +73,42 @@ fn plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', '-']) && name.bytes().all(allowed)
 }
 
-/// Makes the repository if it is not there.
+/// How many repositories this process has begun to make.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// Makes the repository if it is not there: whole or not at all, so that a full disk or a kill in the middle leaves
+/// nothing that looks like one.
 pub(super) async fn ensure(root: &Path, path: &RequestPath) -> io::Result<()> {
     let directory = root.join(path.repository());
     if directory.is_dir() {
         return Ok(());
     }
+    let unfinished = root.join(format!("{UNFINISHED}{}", MADE.fetch_add(1, Ordering::Relaxed)));
+    let made = make(root, &unfinished, &directory).await;
+    if made.is_err() {
+        // The next start removes what cannot be removed now.
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    // Another push may have made it meanwhile.
+    if directory.is_dir() { Ok(()) } else { made }
+}
+
+async fn make(root: &Path, unfinished: &Path, directory: &Path) -> io::Result<()> {
     let made = git(root)
         .args(["init", "--quiet", "--bare", "--initial-branch=main", "--template="])
-        .arg(&directory)
+        .arg(unfinished)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
         .await?;
-    if made.status.success() {
-        return Ok(());
+    if !made.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).trim().to_owned()));
     }
-    Err(io::Error::other(String::from_utf8_lossy(&made.stderr).trim().to_owned()))
+    if let Some(namespace) = directory.parent() {
+        fs::create_dir_all(namespace)?;
+    }
+    fs::rename(unfinished, directory)
 }
 
 #[cfg(test)]

@@ -150,3 +150,41 @@ async fn builds_of_one_namespace_cannot_read_the_repositories_of_another() {
         fails(&git.git(&tree, &["ls-remote", &url(login)]).await, "Authentication failed");
     }
 }
+
+#[tokio::test]
+async fn what_killed_gits_left_is_removed_and_pushes_go_on() {
+    let git = server().await;
+    let tree = git.tree(10).await;
+    let remote = git.url(Some(&git.credentials.git_writer), "default/x.git");
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+    let root = git.home.path().join("data/git");
+    let repository = root.join("default/x.git");
+    let left = [repository.join("refs/heads/main.lock"), repository.join("packed-refs.lock")];
+    for lock in &left {
+        std::fs::write(lock, "").unwrap();
+    }
+    let half = repository.join("objects/tmp_objdir-incoming-abc123");
+    std::fs::create_dir_all(half.join("pack")).unwrap();
+    std::fs::create_dir_all(root.join(".new-7/refs")).unwrap();
+    std::fs::write(tree.join("file"), "two").unwrap();
+    succeeds(&git.git(&tree, &["commit", "-q", "-a", "-m", "two"]).await);
+    fails(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await, "failed to push");
+
+    super::sweep(&root).unwrap();
+    assert!(left.iter().chain([&half, &root.join(".new-7")]).all(|path| !path.exists()));
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+}
+
+#[tokio::test]
+async fn a_repository_that_could_not_be_made_can_be_made_later() {
+    let git = server().await;
+    let tree = git.tree(10).await;
+    let remote = git.url(Some(&git.credentials.git_writer), "default/x.git");
+    // A file where the namespace's directory belongs: making fails after git has done its part.
+    let blocked = git.home.path().join("data/git/default");
+    std::fs::write(&blocked, "").unwrap();
+    fails(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await, "507");
+    std::fs::remove_file(&blocked).unwrap();
+    succeeds(&git.git(&tree, &["push", "-q", &remote, "HEAD:refs/heads/main"]).await);
+    assert_eq!(std::fs::read_dir(git.home.path().join("data/git")).unwrap().count(), 1);
+}
