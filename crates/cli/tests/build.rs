@@ -59,7 +59,7 @@ fn a_directory_becomes_an_image() {
         .find_map(|line| line.strip_prefix("image "))
         .unwrap_or_else(|| panic!("no image: {said}"));
     let (name, digest) = image.split_once('@').expect("a digest");
-    assert!(name.contains("default-default-greeter:v1-"), "{image}");
+    assert!(name.contains("default.default.greeter:v1-"), "{image}");
     assert!(digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64), "{image}");
     for task in ["checkout-source", "build-image", "publish-image", "generate-workload-cr"] {
         assert!(said.contains(&format!("✔ {task}")), "{task}: {said}");

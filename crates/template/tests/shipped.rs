@@ -83,7 +83,7 @@ fn docker_renders_with_nothing_but_a_url() {
         ("commit", ""),
         ("docker-context", "."),
         ("dockerfile-path", "./Dockerfile"),
-        ("image-name", "team-greeter-1"),
+        ("image-name", "team.greeter-1"),
         ("component-name", ""),
         ("registry", ""),
     ] {
@@ -118,7 +118,7 @@ fn docker_renders_for_a_component_with_credentials() {
         }}),
     );
     let rendered = docker.template.render(&context).expect("renders");
-    assert_eq!(argument(&rendered.run, "image-name"), "team-shop-greeter");
+    assert_eq!(argument(&rendered.run, "image-name"), "team.shop.greeter");
     assert_eq!(
         rendered.run["spec"]["volumes"][0],
         json!({"name": "git-credentials", "secret": {"secretName": "greeter-1-git-secret", "defaultMode": 256}})
