@@ -75,6 +75,7 @@ fn other(
         ["apis", group] => discovery::group(api, group),
         ["api", version] => discovery::resources(api, "", version),
         ["apis", group, version] => discovery::resources(api, group, version),
+        ["openapi", "v2"] => openapi::version_2(request.headers()),
         ["openapi", "v3"] => Ok(openapi::index(api)),
         ["openapi", "v3", path @ ..] => openapi::document(api, path, query, request.headers()),
         _ => Err(ApiError::no_such_resource()),

@@ -1,9 +1,10 @@
-//! `/openapi/v3`: an index with a hash per document, and a document per group version, made when first asked for.
+//! `/openapi/v3` (and what kubectl still reads of version 2): an index with a hash per document, and a document per group version, made when first asked for.
 //!
 //! kubectl reads two things from it: the schemas, for `explain`, and whether patching a kind knows `fieldValidation`,
 //! without which it refuses to apply.
 
 mod document;
+mod v2;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
@@ -77,6 +78,17 @@ fn path(group: &str, version: &str) -> String {
 fn is_builtin(path: &str) -> bool {
     let group = path.split('/').nth(1).unwrap_or_default();
     path.starts_with("api/") || group.ends_with(".k8s.io")
+}
+
+/// `/openapi/v2`, for clients that take it as protobuf.
+pub(crate) fn version_2(headers: &HeaderMap) -> ApiResult<Response<Body>> {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if !accepted.into_iter().any(|value| value.contains(v2::ACCEPTED)) {
+        return Err(ApiError::no_such_resource());
+    }
+    let mut response = response::json_bytes(StatusCode::OK, v2::document());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(v2::MEDIA_TYPE));
+    Ok(response)
 }
 
 /// `/openapi/v3`

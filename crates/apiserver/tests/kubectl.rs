@@ -124,6 +124,27 @@ async fn objects_are_applied_from_the_client_then_by_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_objects_is_applied_with_validation() {
+    each_version(async |session| {
+        let map = |name: &str, field: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, field: {"k": "v"}})
+        };
+        let list = |items: Value| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        session.file("list.yaml", &list(json!([map("a", "data"), map("b", "data")])));
+        let path = session.path("list.yaml");
+        session
+            .run(&["apply", "-f", &path])
+            .await
+            .says("configmap/a created")
+            .says("configmap/b created");
+        session.run(&["apply", "-f", &path]).await.says("configmap/b unchanged");
+        session.file("list.yaml", &list(json!([map("c", "dta")])));
+        session.run(&["create", "-f", &path]).await.fails().says("unknown field \"dta\"");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn objects_are_shown_changed_waited_for_and_deleted() {
     each_version(async |session| {
         session.feed(&widget_definition().to_string(), &["create", "-f", "-"]).await.says("created");
