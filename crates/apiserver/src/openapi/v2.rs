@@ -21,9 +21,9 @@ pub(super) fn document() -> Bytes {
         nested(2, &text(2, "group: \"\"\nkind: Namespace\nversion: v1\n")),
     ]);
     let patch = message(&[nested(8, &parameter), nested(13, &kind)]);
-    let path = message(&[text(1, "/api/v1/namespaces/{name}"), nested(2, &nested(8, &patch))]);
+    let served = message(&[text(1, "/api/v1/namespaces/{name}"), nested(2, &nested(8, &patch))]);
     let info = message(&[text(1, "Kubernetes"), text(2, crate::discovery::GIT_VERSION)]);
-    message(&[text(1, "2.0"), nested(2, &info), nested(8, &nested(2, &path))]).into()
+    message(&[text(1, "2.0"), nested(2, &info), nested(8, &nested(2, &served))]).into()
 }
 
 fn message(fields: &[Vec<u8>]) -> Vec<u8> {
