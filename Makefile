@@ -31,7 +31,7 @@ check: ## format, lints, documentation, edges between crates, generated files
 	$(CARGO) run --quiet --locked --package xtask -- check
 
 soak: setup-test ## the longer tests
-	BUILDPLANE_SOAK=1 scripts/test soak
+	BUILDPLANE_SOAK=1 scripts/test
 
 generate: ## write the generated files anew
 	$(CARGO) run --quiet --package xtask -- generate
