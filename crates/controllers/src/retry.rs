@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Timings;
 
@@ -32,6 +32,28 @@ impl<Key: Eq + Hash> Retries<Key> {
     /// Notes that all is well, or that the object is gone.
     pub(crate) fn forget(&self, key: &Key) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Since when each object waits.
+pub(crate) struct Since<Key>(Mutex<HashMap<Key, Instant>>);
+
+impl<Key> Default for Since<Key> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Key: Eq + Hash> Since<Key> {
+    /// How long an object has waited; its wait begins when this is asked first.
+    pub(crate) fn waited(&self, key: Key) -> Duration {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.entry(key).or_insert_with(Instant::now).elapsed()
+    }
+
+    /// The wait is over.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 

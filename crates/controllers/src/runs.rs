@@ -6,6 +6,7 @@
 
 mod apply;
 mod build;
+mod cancel;
 mod dereference;
 mod finalize;
 mod kind;

@@ -33,7 +33,7 @@ use crate::follow::follow;
 use crate::gateway::GatewayClient;
 use crate::objects::{self, Objects};
 use crate::planes::PlaneListener;
-use crate::retry::Retries;
+use crate::retry::{Retries, Since};
 
 /// The field manager of run statuses and Workloads.
 pub(super) const FIELD_MANAGER: &str = "workflowrun-controller";
@@ -50,6 +50,8 @@ pub(crate) struct Context {
     pub(super) events: Events,
     pub(super) timings: Timings,
     pub(super) retries: Retries<ObjectRef<WorkflowRun>>,
+    /// Since when runs wait for what became of their creation, to be canceled.
+    pub(super) cancels: Since<ObjectRef<WorkflowRun>>,
 }
 
 impl Context {
@@ -125,7 +127,8 @@ impl Runs {
         let objects = Objects::new();
         let watches = Arc::new(Watches::new(gateway.clone(), Arc::clone(objects.queue()), shutdown));
         let retries = Retries::new(&timings);
-        let context = Arc::new(Context { client, gateway, watches, events, timings, retries });
+        let cancels = Since::default();
+        let context = Arc::new(Context { client, gateway, watches, events, timings, retries, cancels });
         Arc::new(Self { context, objects })
     }
 
@@ -136,6 +139,7 @@ impl Runs {
             if let objects::Change::Deleted(run) = change {
                 let object = ObjectRef::from_obj(run);
                 context.retries.forget(&object);
+                context.cancels.forget(&object);
                 context.watches.release(&object, None);
             }
         });

@@ -67,7 +67,12 @@ async fn vanished(
     collection: &str,
     context: &Arc<Context>,
 ) -> Result<Action, RunError> {
-    let found = remote.read(collection, &reference.name).await;
+    // Nothing that is to be canceled waits for the engine's kinds to come back.
+    let found = if run.spec.cancel {
+        remote.find(collection, &reference.name).await
+    } else {
+        remote.read(collection, &reference.name).await
+    };
     if let Some(found) = found.map_err(|source| RunError::ReadRemote(Box::new(source)))? {
         match serde_json::from_value::<Workflow>(found) {
             Ok(workflow) => see(run, reference, &workflow, remote, collection, context).await,

@@ -7,6 +7,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use super::build::collection;
+use buildplane_admission::SERVICE_ACCOUNT;
 use buildplane_admission::resource::plural_of;
 use buildplane_api::meta::annotation;
 use buildplane_api::run::ResourceReference;
@@ -46,6 +47,23 @@ impl Remote {
         }
     }
 
+    /// As [`read`](Self::read); where the plane does not know the kind at all, there is none of it either.
+    pub(super) async fn find(&self, collection: &str, name: &str) -> kube::Result<Option<Value>> {
+        match self.read(collection, name).await {
+            Err(error) if is_not_found(&error) && self.speaks(collection).await => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Whether it is the plane's own API that answers, and not somebody on the way there.
+    async fn speaks(&self, collection: &str) -> bool {
+        let mut parts = collection.split('/').skip_while(|part| *part != "namespaces");
+        let Some(namespace) = parts.nth(1) else { return false };
+        self.read(&super::build::collection("v1", namespace, "serviceaccounts"), SERVICE_ACCOUNT)
+            .await
+            .is_ok()
+    }
+
     /// Changes an object.
     pub(super) async fn merge(&self, collection: &str, name: &str, patch: &Value) -> kube::Result<Value> {
         let body = serde_json::to_vec(patch).map_err(kube::Error::SerdeError)?;
@@ -61,7 +79,7 @@ impl Remote {
         run_uid: &str,
     ) -> kube::Result<bool> {
         let Some(collection) = collection_of(reference) else { return Ok(true) };
-        let Some(object) = self.read(&collection, &reference.name).await? else { return Ok(true) };
+        let Some(object) = self.find(&collection, &reference.name).await? else { return Ok(true) };
         if owner_uid(&object) != Some(run_uid) {
             return Ok(true);
         }
@@ -82,6 +100,10 @@ impl Remote {
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// Whether an answer says that there is no object of that name. A gateway that does not know the plane says 404, too,

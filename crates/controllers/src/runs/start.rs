@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use buildplane_api::WorkflowRun;
 use buildplane_api::conditions::run::reason;
-use buildplane_api::run::{ResourceReference, RunPhase, WorkflowRunStatus};
+use buildplane_api::run::{ResourceReference, WorkflowRunStatus};
 use buildplane_api::workflow::{BuildPlaneRef, BuildPlaneRefKind};
 use buildplane_api::{PlaneKind, Workflow};
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 
 use super::build::{Objects, build};
+use super::cancel::cancel;
 use super::kind::{Context, RunError, write};
 use super::plane::{self, Target};
 use super::problem::{Problem, Remedy};
@@ -25,8 +26,11 @@ use super::{apply, dereference, validate};
 /// How soon a run that waits for somebody is looked at without a reason.
 const RECHECK: std::time::Duration = std::time::Duration::from_mins(5);
 
+/// How soon the plane is asked again about a run that is to be canceled.
+const CANCEL_RECHECK: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Where a step of the start left the run.
-enum Step {
+pub(super) enum Step {
     Started,
     Over,
     /// Somebody else wrote the run meanwhile; it is looked at again because of that.
@@ -52,12 +56,18 @@ pub(super) async fn start(object: &WorkflowRun, context: &Arc<Context>) -> Resul
     match attempt(&run, &status, context).await {
         Ok(Step::Started | Step::Over) => {
             context.retries.forget(&key);
+            context.cancels.forget(&key);
             Ok(Action::await_change())
         }
         Ok(Step::Overtaken) => Ok(Action::requeue(context.timings.retry_min)),
-        Err(Stop::Problem(problem)) => {
+        Err(Stop::Problem(problem, recorded)) => {
+            // What was noted before the creation stands: it may have reached the plane without an answer.
+            let run = recorded.map_or(run, |recorded| *recorded);
             write(&run, tell(&run, State::Waiting(&problem), Timestamp::now()), context).await?;
             Ok(match problem.remedy {
+                Remedy::Retry if run.spec.cancel => {
+                    Action::requeue(context.retries.failed(key).min(CANCEL_RECHECK))
+                }
                 Remedy::Retry => Action::requeue(context.retries.failed(key)),
                 Remedy::Change => Action::requeue(RECHECK),
                 Remedy::None => Action::await_change(),
@@ -68,16 +78,16 @@ pub(super) async fn start(object: &WorkflowRun, context: &Arc<Context>) -> Resul
 }
 
 /// Why an attempt ended early.
-enum Stop {
-    /// To be told to whoever waits for the run.
-    Problem(Problem),
+pub(super) enum Stop {
+    /// To be told to whoever waits for the run; with the run as it was recorded, where it was.
+    Problem(Problem, Option<Box<WorkflowRun>>),
     /// The control plane's own API failed.
     Error(RunError),
 }
 
 impl From<Problem> for Stop {
     fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
+        Self::Problem(problem, None)
     }
 }
 
@@ -92,6 +102,9 @@ async fn attempt(
     status: &WorkflowRunStatus,
     context: &Arc<Context>,
 ) -> Result<Step, Stop> {
+    if run.spec.cancel {
+        return cancel(run, status, context).await;
+    }
     let namespace = validate::names(run)?;
     let own = run.metadata.namespace.as_deref().unwrap_or_default();
     let chosen = chosen_plane(status);
@@ -101,12 +114,6 @@ async fn attempt(
         if let Some(step) = adopt(run, &target, reference, context).await? {
             return Ok(step);
         }
-    }
-    if run.spec.cancel {
-        let message = "the run was canceled before it started".to_owned();
-        let ended = State::Ended { phase: RunPhase::Canceled, reason: reason::WORKFLOW_CANCELED, message };
-        write(run, tell(run, ended, Timestamp::now()), context).await?;
-        return Ok(Step::Over);
     }
     if run.spec.suspend {
         return Err(Problem::change(
@@ -131,7 +138,7 @@ async fn attempt(
 }
 
 /// Nothing is tried on a plane that is known to have no agent; the run goes on when it has one.
-fn require_connected(target: &Target) -> Result<(), Problem> {
+pub(super) fn require_connected(target: &Target) -> Result<(), Problem> {
     target.disconnected.as_ref().map_or(Ok(()), |why| {
         let message = format!("{} cannot run anything now: {why}", target.describe());
         Err(Problem::change(reason::BUILD_PLANE_UNREACHABLE, message))
@@ -139,7 +146,7 @@ fn require_connected(target: &Target) -> Result<(), Problem> {
 }
 
 /// The plane that an earlier attempt chose, as a reference.
-fn chosen_plane(status: &WorkflowRunStatus) -> Option<BuildPlaneRef> {
+pub(super) fn chosen_plane(status: &WorkflowRunStatus) -> Option<BuildPlaneRef> {
     let (cr, _) = plane::from_record(status.build_plane.as_ref()?)?;
     let kind = match cr.kind() {
         PlaneKind::BuildPlane => BuildPlaneRefKind::BuildPlane,
@@ -209,15 +216,17 @@ async fn create(
     objects: &Objects,
     context: &Arc<Context>,
 ) -> Result<Step, Stop> {
-    apply::apply(&remote(context, target), run, &target.describe(), objects).await?;
+    apply::apply(&remote(context, target), run, &target.describe(), objects)
+        .await
+        .map_err(|problem| Stop::Problem(problem, Some(Box::new(run.clone()))))?;
     Ok(started(run, target, &objects.run.reference, context).await?)
 }
 
-fn remote(context: &Context, target: &Target) -> Remote {
+pub(super) fn remote(context: &Context, target: &Target) -> Remote {
     Remote::new(context.gateway.plane(&target.plane_id, &target.cr), context.timings.request)
 }
 
-async fn started(
+pub(super) async fn started(
     run: &WorkflowRun,
     target: &Target,
     reference: &ResourceReference,

@@ -63,8 +63,12 @@ pub(super) fn tell(object: &WorkflowRun, state: State<'_>, now: Timestamp) -> To
             status.build_plane = Some(target.to_record());
             status.run_reference = Some(objects.run.reference.clone());
             status.resources = Some(objects.resources.iter().map(|owned| owned.reference.clone()).collect());
-            let message = format!("starting on {}", target.describe());
-            pending(&mut conditions, &message);
+            // At a further attempt, what kept the earlier one from starting is told until it is known to be over.
+            let is_further =
+                status.run_reference == before.run_reference && status.build_plane == before.build_plane;
+            if !is_further {
+                pending(&mut conditions, &format!("starting on {}", target.describe()));
+            }
         }
         State::Started { plane } => {
             status.phase = Some(RunPhase::Pending);

@@ -38,6 +38,8 @@ struct Known {
     registered: BTreeMap<Key, String>,
     connected: BTreeSet<Key>,
     n_proxied: usize,
+    /// Whether the agent leaves as soon as it has passed on the creation of a Workflow, before the answer.
+    leaves_at_creation: bool,
     /// Ends what is streaming through the tunnel.
     streams: CancellationToken,
 }
@@ -79,6 +81,11 @@ impl FakeGateway {
             std::mem::take(&mut state.streams).cancel();
         });
         self.tell(key);
+    }
+
+    /// The next Workflow is created, but the agent leaves before it can say so.
+    pub(crate) fn lose_the_next_creation(&self) {
+        self.state(|state| state.leaves_at_creation = true);
     }
 
     /// An agent of a plane is turned away.
@@ -197,7 +204,12 @@ async fn proxy(
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     *request.uri_mut() = format!("/{path}{query}").parse().expect("a path");
+    let creates = request.method() == http::Method::POST && path.ends_with("/workflows");
     let answer = gateway.shared.plane.clone().oneshot(request).await.into_response();
+    if creates && gateway.state(|state| std::mem::take(&mut state.leaves_at_creation)) {
+        gateway.disconnect(&key);
+        return refusal(StatusCode::BAD_GATEWAY, "the agent left before it answered");
+    }
     answer.map(|body| {
         let stream = futures::StreamExt::take_until(body.into_data_stream(), streams.cancelled_owned());
         Body::from_stream(stream)

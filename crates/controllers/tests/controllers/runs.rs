@@ -2,6 +2,7 @@ use buildplane_api::run::{RunPhase, TaskPhase, WorkflowRunStatus};
 use buildplane_api::{BuildPlane, Workflow, WorkflowRun, Workload};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::Role;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -226,6 +227,84 @@ async fn cancel_ends_what_runs() {
     until(&world, "run-1", "Ready", "False/WorkflowRunning").await;
     let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
     world.of::<WorkflowRun>().patch("run-1", &PatchParams::default(), &patch).await.expect("the run");
+    eventually("the engine is told", async || {
+        let argo = world.workflows().get("run-1").await.expect("the Workflow");
+        (argo.data["spec"]["shutdown"] == "Terminate").then_some(())
+    })
+    .await;
+    world.engine_says("run-1", &json!({"phase": "Failed", "message": "terminated"})).await;
+    let done = until(&world, "run-1", "Ready", "False/WorkflowCanceled").await;
+    assert_eq!(done.phase, Some(RunPhase::Canceled));
+}
+
+async fn cancel(world: &World, name: &str) {
+    let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+    world.of::<WorkflowRun>().patch(name, &PatchParams::default(), &patch).await.expect("the run");
+}
+
+/// Waits until it is told that nobody knows whether a run was created; where it would be stays noted.
+async fn until_unknown(world: &World, name: &str) {
+    eventually(&format!("{name} may have been created"), async || {
+        let status = world.of::<WorkflowRun>().get(name).await.expect("the run").status.unwrap_or_default();
+        let unreachable = told(&status.conditions, "Ready") == "False/BuildPlaneUnreachable";
+        (unreachable && status.run_reference.is_some()).then_some(())
+    })
+    .await;
+    assert!(world.workflows().get_opt(name).await.expect("an answer").is_some(), "it was created");
+}
+
+fn message(status: &WorkflowRunStatus) -> &str {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.map_or("", |ready| &ready.message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_ends_a_run_whose_creation_the_plane_refuses() {
+    let world = world().await;
+    let crds = Api::<CustomResourceDefinition>::all(world.build.clone());
+    crds.delete("workflows.argoproj.io", &DeleteParams::default()).await.expect("deleted");
+    eventually("the plane knows no Workflows", async || {
+        crds.get_opt("workflows.argoproj.io").await.expect("an answer").is_none().then_some(())
+    })
+    .await;
+    world.create::<WorkflowRun>(run("run-1", &json!({}))).await;
+    let refused = until(&world, "run-1", "Ready", "False/BuildPlaneRefused").await;
+    assert!(refused.run_reference.is_some(), "where it would be is noted");
+    let settings = Api::<ConfigMap>::namespaced(world.build.clone(), "openchoreo-ci-org");
+    assert!(settings.get_opt("run-1-settings").await.expect("an answer").is_some());
+
+    cancel(&world, "run-1").await;
+    let done = until(&world, "run-1", "Ready", "False/WorkflowCanceled").await;
+    assert_eq!(done.phase, Some(RunPhase::Canceled));
+    assert!(done.completed_at.is_some());
+    assert_eq!(message(&done), "the run was canceled before it started");
+    assert!(
+        settings.get_opt("run-1-settings").await.expect("an answer").is_none(),
+        "something is left behind"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_ends_a_run_that_may_have_been_created_on_a_plane_that_is_away() {
+    let world = world().await;
+    world.gateway.lose_the_next_creation();
+    world.create::<WorkflowRun>(run("run-1", &json!({}))).await;
+    until_unknown(&world, "run-1").await;
+    cancel(&world, "run-1").await;
+    let done = until(&world, "run-1", "Ready", "False/WorkflowCanceled").await;
+    assert_eq!(done.phase, Some(RunPhase::Canceled));
+    let left = "Workflow openchoreo-ci-org/run-1, ConfigMap openchoreo-ci-org/run-1-settings may be left";
+    assert!(message(&done).contains(left), "{}", message(&done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_ends_what_was_created_without_an_answer_when_the_plane_is_back() {
+    let world = world().await;
+    world.gateway.lose_the_next_creation();
+    world.create::<WorkflowRun>(run("run-1", &json!({}))).await;
+    until_unknown(&world, "run-1").await;
+    cancel(&world, "run-1").await;
+    world.gateway.connect(PLANE);
     eventually("the engine is told", async || {
         let argo = world.workflows().get("run-1").await.expect("the Workflow");
         (argo.data["spec"]["shutdown"] == "Terminate").then_some(())

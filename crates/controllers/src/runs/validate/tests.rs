@@ -109,5 +109,5 @@ fn the_shipped_workflow_is_admitted() {
     let object = validated.run.into_object();
     let parameters = object["spec"]["arguments"]["parameters"].as_array().expect("parameters");
     let image = parameters.iter().find(|parameter| parameter["name"] == "image-name").expect("an image name");
-    assert_eq!(image["value"], "org-shop-greeter");
+    assert_eq!(image["value"], "org.shop.greeter");
 }
