@@ -1,6 +1,7 @@
 //! The agent's certificate: Secrets `cluster-agent-ca` (create-only) and `cluster-agent-tls`, renewed in place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::ByteString;
@@ -42,35 +43,58 @@ pub(crate) enum IdentityError {
 }
 
 /// Keeps the agent's certificate in its Secrets.
-#[derive(Clone)]
 pub(crate) struct IdentityKeeper {
     secrets: Api<Secret>,
     namespace: String,
     plane: PlaneSan,
+    remembered: Remembered,
+}
+
+/// What the Secrets held last: a Secret that is deleted comes back as it was, and no connection notices.
+#[derive(Default)]
+struct Remembered {
+    authority: Option<Arc<Authority>>,
+    leaf: Option<CertifiedKey>,
+    /// Whether somebody else issues the leaf.
+    is_foreign: bool,
 }
 
 impl IdentityKeeper {
     pub(crate) fn new(client: Client, namespace: String, plane: PlaneSan) -> Self {
-        Self { secrets: Api::namespaced(client, &namespace), namespace, plane }
+        let remembered = Remembered::default();
+        Self { secrets: Api::namespaced(client, &namespace), namespace, plane, remembered }
     }
 
     /// The certificate to present: what the Secret holds, made or renewed first where that is due.
-    pub(crate) async fn current(&self, now: SystemTime) -> Result<CertifiedKey, IdentityError> {
+    pub(crate) async fn current(&mut self, now: SystemTime) -> Result<CertifiedKey, IdentityError> {
         for _ in 0..ROUNDS {
             let kept = self.get(TLS_SECRET).await?;
             if let Some(secret) = kept.as_ref().filter(|secret| !is_ours(secret)) {
                 // Somebody else issues it (cert-manager, or the owner by hand): it is used as it is.
-                return certificate(secret);
+                let leaf = certificate(secret)?;
+                self.remembered.leaf = Some(leaf.clone());
+                self.remembered.is_foreign = true;
+                return Ok(leaf);
+            }
+            if let (None, true, Some(leaf)) = (&kept, self.remembered.is_foreign, &self.remembered.leaf) {
+                // Who issues it also brings it back.
+                return Ok(leaf.clone());
             }
             let authority = self.authority().await?;
             if let Some(certificate) = kept.as_ref().and_then(|kept| self.still_good(kept, &authority, now)) {
+                self.remember(&authority, &certificate);
                 return Ok(certificate);
             }
-            let leaf = authority
-                .issue(LeafRequest::plane(&self.plane, LEAF_LIFETIME))
-                .map_err(IdentityError::Issue)?;
+            let known = self.remembered.leaf.clone();
+            let leaf = match known.filter(|leaf| self.is_good(leaf, &authority, now)) {
+                Some(leaf) => leaf,
+                None => authority
+                    .issue(LeafRequest::plane(&self.plane, LEAF_LIFETIME))
+                    .map_err(IdentityError::Issue)?,
+            };
             if self.put(kept, &authority, &leaf).await? {
-                tracing::info!(plane = %self.plane, "issued the agent's certificate");
+                tracing::info!(plane = %self.plane, "wrote the agent's certificate, Secret {TLS_SECRET}");
+                self.remember(&authority, &leaf);
                 return Ok(leaf);
             }
         }
@@ -80,33 +104,49 @@ impl IdentityKeeper {
     /// The leaf in the Secret, unless it is unusable, another plane's, another authority's or near its end.
     fn still_good(&self, secret: &Secret, authority: &Authority, now: SystemTime) -> Option<CertifiedKey> {
         let kept = certificate(secret).ok()?;
-        let peer = PeerCertificates::new(vec![kept.cert_der().to_vec().into()])?;
         let anchors = authority.anchors().ok()?;
         let published = TrustAnchors::parse(value(secret, TLS_SECRET, "ca.crt").ok()?).ok()?;
-        let good = verify_client(&anchors, &peer, now).is_ok()
-            && published.fingerprints() == anchors.fingerprints()
-            && peer.planes().is_ok_and(|planes| planes == [self.plane.clone()])
-            && !kept.wants_renewal(now);
+        let good = published.fingerprints() == anchors.fingerprints() && self.is_good(&kept, authority, now);
         good.then_some(kept)
     }
 
-    /// The authority in the Secret. Who comes first makes it; everybody else reads the winner's.
-    async fn authority(&self) -> Result<Authority, IdentityError> {
+    /// Whether a leaf is this plane's, this authority's and not near its end.
+    fn is_good(&self, leaf: &CertifiedKey, authority: &Authority, now: SystemTime) -> bool {
+        let Some(peer) = PeerCertificates::new(vec![leaf.cert_der().to_vec().into()]) else { return false };
+        authority.anchors().is_ok_and(|anchors| verify_client(&anchors, &peer, now).is_ok())
+            && peer.planes().is_ok_and(|planes| planes == [self.plane.clone()])
+            && !leaf.wants_renewal(now)
+    }
+
+    fn remember(&mut self, authority: &Arc<Authority>, leaf: &CertifiedKey) {
+        self.remembered = Remembered {
+            authority: Some(Arc::clone(authority)),
+            leaf: Some(leaf.clone()),
+            is_foreign: false,
+        };
+    }
+
+    /// The authority in the Secret. Who comes first makes it; everybody else reads the winner's. One that was there
+    /// and is deleted comes back: every plane object that trusts it would be cut off otherwise.
+    async fn authority(&self) -> Result<Arc<Authority>, IdentityError> {
         for _ in 0..ROUNDS {
             if let Some(secret) = self.get(CA_SECRET).await? {
                 let (cert, key) =
                     (value(&secret, CA_SECRET, "tls.crt")?, value(&secret, CA_SECRET, "tls.key")?);
-                return Authority::from_pem(&cert, &key).map_err(IdentityError::Authority);
+                return Authority::from_pem(&cert, &key).map(Arc::new).map_err(IdentityError::Authority);
             }
             let name = format!("openchoreo agent of {} {}", self.plane.plane_type, self.plane.plane_id);
-            let made = Authority::generate(&name, CA_LIFETIME).map_err(IdentityError::Issue)?;
+            let made = match &self.remembered.authority {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(Authority::generate(&name, CA_LIFETIME).map_err(IdentityError::Issue)?),
+            };
             let data =
                 [("ca.crt", made.cert_pem()), ("tls.crt", made.cert_pem()), ("tls.key", made.key_pem())];
             match self.secrets.create(&PostParams::default(), &secret(CA_SECRET, &data)).await {
                 Ok(_created) => {
                     tracing::info!(
                         namespace = self.namespace,
-                        "made the agent's authority, Secret {CA_SECRET}"
+                        "wrote the agent's authority, Secret {CA_SECRET}"
                     );
                     return Ok(made);
                 }

@@ -19,8 +19,9 @@ use crate::local_api::LocalApi;
 use crate::metrics::{Metrics, Outcome};
 use crate::requests::Requests;
 
-/// How often the certificate in the Secret is looked at.
-const LOOK: Duration = Duration::from_mins(10);
+/// How often the Secrets are looked at. Plane objects are made from what they hold, so one that was deleted or changed
+/// is put right soon. A look is two small reads, which need no right to watch Secrets.
+const LOOK: Duration = Duration::from_secs(1);
 /// A connection that lived this long was a success: the next failure begins with a short delay again.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -86,7 +87,7 @@ impl Agent {
 
 /// Reads, makes and renews the certificate; publishes it whenever it is another one.
 async fn keep_certificate(
-    keeper: IdentityKeeper,
+    mut keeper: IdentityKeeper,
     certificates: watch::Sender<Option<CertifiedKey>>,
     metrics: Metrics,
     stop: CancellationToken,
@@ -114,7 +115,7 @@ async fn keep_certificate(
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the agent has no certificate yet; trying again"
+                    "the agent cannot look after its certificate; trying again"
                 );
                 backoff.delay()
             }

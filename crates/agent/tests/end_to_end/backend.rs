@@ -51,6 +51,19 @@ impl Seen {
         self.secrets.lock().unwrap().get(name).cloned()
     }
 
+    /// Somebody deletes a Secret.
+    pub(crate) fn delete_secret(&self, name: &str) {
+        self.secrets.lock().unwrap().remove(name);
+    }
+
+    /// Somebody changes what a Secret holds.
+    pub(crate) fn change_secret(&self, name: &str, key: &str, text: &str) {
+        use base64::Engine as _;
+        let mut secrets = self.secrets.lock().unwrap();
+        let secret = secrets.get_mut(name).unwrap();
+        secret["data"][key] = json!(base64::engine::general_purpose::STANDARD.encode(text));
+    }
+
     pub(crate) fn requests(&self) -> Vec<(String, HeaderMap)> {
         self.requests.lock().unwrap().clone()
     }
