@@ -74,6 +74,8 @@ pub struct Limits {
     pub settle: Duration,
     /// How often admissions are compared with the clock.
     pub sweep: Duration,
+    /// How often watchers are told when the connected agents were last heard of.
+    pub heartbeat: Duration,
 }
 
 impl Default for Limits {
@@ -86,6 +88,7 @@ impl Default for Limits {
             response_head: Duration::from_mins(1),
             settle: Duration::from_secs(10),
             sweep: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(10),
         }
     }
 }

@@ -13,6 +13,7 @@ use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::{CLUSTER_SEGMENT, CrRef, PlaneId, PlaneType};
@@ -34,6 +35,8 @@ pub(crate) struct Planes {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     /// A random id of this process, by which a watcher sees that it has to register its planes anew.
     pub(crate) instance: String,
+    /// How often watchers are told when the connected agents were last heard of.
+    pub(crate) heartbeat: Duration,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -98,7 +101,8 @@ async fn watch(
     let (now, changes) = planes.registry.watch();
     let mut pending: Vec<Bytes> = std::iter::once(hello).chain(now).collect();
     pending.reverse();
-    let lines = Lines { pending, changes, shutdown: planes.shutdown.clone() };
+    let beat = Instant::now() + planes.heartbeat;
+    let lines = Lines { pending, changes, beat, planes };
     let mut response = Response::new(Body::from_stream(lines.stream()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
@@ -107,25 +111,39 @@ async fn watch(
 struct Lines {
     pending: Vec<Bytes>,
     changes: Receiver<Bytes>,
-    shutdown: CancellationToken,
+    /// When the next heartbeats are due.
+    beat: Instant,
+    planes: Arc<Planes>,
 }
 
 impl Lines {
     /// Ends at shutdown, and when the watcher fell so far behind that lines were lost: it begins anew then.
     fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
         futures::stream::unfold(self, |mut lines| async move {
-            if let Some(line) = lines.pending.pop() {
+            loop {
+                if let Some(line) = lines.pending.pop() {
+                    return Some((Ok(line), lines));
+                }
+                let line = tokio::select! {
+                    biased;
+                    () = lines.planes.shutdown.cancelled() => return None,
+                    // Changes first: what they say may be older than the heartbeats, which then follow.
+                    changed = tokio::time::timeout(PING, lines.changes.recv()) => match changed {
+                        Ok(Ok(line)) => line,
+                        Ok(Err(_lagged_or_closed)) => return None,
+                        Err(_quiet) => Event::Ping {}.line(),
+                    },
+                    () = tokio::time::sleep_until(lines.beat) => {
+                        lines.beat = Instant::now() + lines.planes.heartbeat;
+                        lines.pending = lines.planes.registry.heartbeats();
+                        if !lines.pending.is_empty() {
+                            continue;
+                        }
+                        Event::Ping {}.line()
+                    }
+                };
                 return Some((Ok(line), lines));
             }
-            let line = tokio::select! {
-                changed = tokio::time::timeout(PING, lines.changes.recv()) => match changed {
-                    Ok(Ok(line)) => line,
-                    Ok(Err(_lagged_or_closed)) => return None,
-                    Err(_quiet) => Event::Ping {}.line(),
-                },
-                () = lines.shutdown.cancelled() => return None,
-            };
-            Some((Ok(line), lines))
         })
     }
 }

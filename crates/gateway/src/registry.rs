@@ -232,6 +232,13 @@ impl Registry {
         (now, changes)
     }
 
+    /// The custom resources that have an agent, and when it was last heard of.
+    pub(crate) fn heartbeats(&self) -> Vec<Bytes> {
+        let state = self.lock();
+        let connected = state.registrations.iter().filter(|(_, known)| !known.route.is_empty());
+        connected.filter_map(|(cr, _)| state.status_line(cr)).collect()
+    }
+
     /// Tells watchers of an agent that was turned away. Anybody with a certificate of his own making can be turned away
     /// as often as he likes, so only so many are told in a second.
     pub(crate) fn publish_refusal(&self, refused: &Refused<'_>) {

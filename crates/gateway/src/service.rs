@@ -132,6 +132,7 @@ fn internal(config: &Config, registry: &Arc<Registry>, stop: CancellationToken) 
         registry: Arc::clone(registry),
         authorizer: Arc::clone(authorizer),
         instance: uuid::Uuid::new_v4().to_string(),
+        heartbeat: config.limits.heartbeat,
         shutdown: stop.clone(),
     }));
     let proxy = Arc::new(Proxy {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use buildplane_agent::ServerCa;
+use buildplane_gateway::Limits;
 use buildplane_tls::{
     Authority, CertifiedKey, ClientIdentity, LeafRequest, PeerCertificates, PlaneSan, TrustAnchors,
     verify_client,
@@ -103,6 +104,33 @@ async fn watchers_see_who_is_connected_as_it_happens() {
 }
 
 #[tokio::test]
+async fn watchers_are_told_when_connected_agents_were_last_heard_of() {
+    let limits =
+        Limits { settle: Duration::ZERO, heartbeat: Duration::from_millis(200), ..Limits::default() };
+    let rig = Rig::with(limits).await;
+    let backend = Backend::start().await;
+    let _agent = rig.agent(&backend).await;
+    let ca = Rig::agent_ca(&backend).await;
+    let mut controller = rig.controller().await;
+    controller.register("team/default", &ca).await;
+    controller.until_connected("team/default").await;
+    let mut lines = watch(&rig).await;
+    let seen = |line: &Value| line["lastSeen"].as_str().unwrap().to_owned();
+    let first = lines.status_with(true).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let line = lines.status_with(true).await;
+        assert_eq!(line["connectedAgents"], 1);
+        if seen(&line) > seen(&first) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{line} is no newer than {first}");
+        // Whatever goes through the tunnel is a sign of life.
+        controller.get(&format!("{TEAM_PROXY}/version")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_refused_certificate_is_reported_with_its_reason() {
     let rig = Rig::start().await;
     let (ours, theirs) = (Authority::generate("a", HOUR).unwrap(), Authority::generate("b", HOUR).unwrap());
@@ -139,6 +167,46 @@ async fn the_agent_makes_its_secrets_and_keeps_them() {
     let _agents = (rig.agent(&backend).await, rig.agent(&backend).await, rig.agent(&backend).await);
     rig.controller().await.until_agents("team/default", 3).await;
     assert_eq!(backend.seen.secret("cluster-agent-tls").unwrap(), secret);
+}
+
+/// What somebody does to the Secrets.
+type Harm = fn(&Backend);
+
+#[tokio::test]
+async fn secrets_that_are_deleted_or_changed_are_put_right_while_the_agent_stays_connected() {
+    let (rig, backend, _agent, mut controller) = Rig::connected().await;
+    let data = |name: &str| backend.seen.secret(name).map(|secret| secret["data"].clone());
+    let (ca, tls) = (data("cluster-agent-ca"), data("cluster-agent-tls"));
+    let path = format!("{TEAM_PROXY}/api/v1/namespaces/openchoreo-ci-team/pods?watch=true");
+    let mut stream = controller.get(&path).await.into_body();
+    let mut lines = watch(&rig).await;
+    assert_eq!(lines.next_of("Status").await["connectedAgents"], 1);
+
+    let harms: [(&str, Harm); 4] = [
+        ("the leaf's Secret is deleted", |backend| backend.seen.delete_secret("cluster-agent-tls")),
+        ("the leaf's Secret is changed", |backend| {
+            backend.seen.change_secret("cluster-agent-tls", "ca.crt", "garbage");
+        }),
+        ("the authority's Secret is deleted", |backend| backend.seen.delete_secret("cluster-agent-ca")),
+        ("both are deleted", |backend| {
+            backend.seen.delete_secret("cluster-agent-tls");
+            backend.seen.delete_secret("cluster-agent-ca");
+        }),
+    ];
+    for (name, harm) in harms {
+        harm(&backend);
+        let begun = std::time::Instant::now();
+        eventually(name, || {
+            (data("cluster-agent-ca"), data("cluster-agent-tls")) == (ca.clone(), tls.clone())
+        })
+        .await;
+        assert!(begun.elapsed() < Duration::from_secs(4), "{name}: it took {:?}", begun.elapsed());
+    }
+    // The same connection still stands, with what streams through it.
+    for _ in 0..100 {
+        assert!(chunk(&mut stream).await.is_some(), "the connection was dropped");
+    }
+    assert_eq!(controller.n_agents("team/default").await, 1);
 }
 
 #[tokio::test]
