@@ -6,5 +6,5 @@ mod registry;
 mod wire;
 
 pub(crate) use client::{GatewayClient, GatewayError};
-pub(crate) use feed::{Connection, Feed, GatewayState, Refusal, Subscriber};
+pub(crate) use feed::{Connection, Feed, GatewayState, Refusal, Subscriber, is_heartbeat_due};
 pub(crate) use registry::{Registration, Registrations};

@@ -49,6 +49,20 @@ pub(crate) trait Subscriber: Send + Sync {
     fn all_changed(&self);
 }
 
+/// Whether a heartbeat is enough later than the last one that was told.
+pub(crate) fn is_heartbeat_due(told: Option<Timestamp>, seen: Option<Timestamp>, interval: Duration) -> bool {
+    match (told, seen) {
+        (Some(told), Some(seen)) => {
+            // A second less, because times are kept in whole seconds.
+            let limit = interval.saturating_sub(Duration::from_secs(1));
+            Duration::try_from(seen.duration_since(told))
+                .is_ok_and(|passed| passed >= limit && !passed.is_zero())
+        }
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}
+
 /// What the gateway says.
 pub(crate) struct Feed {
     state: RwLock<State>,
@@ -66,8 +80,8 @@ struct State {
 
 struct Entry {
     connection: Connection,
-    /// When the object was last looked at because of a heartbeat.
-    announced: Instant,
+    /// The heartbeat that the object was last looked at for.
+    announced: Option<Timestamp>,
 }
 
 /// What a line changes.
@@ -130,7 +144,7 @@ impl Feed {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn take(&self, line: Line, now: Instant) -> News {
+    fn take(&self, line: Line) -> News {
         match line {
             Line::Hello { instance } => {
                 tracing::info!(gateway = instance, "following the gateway");
@@ -141,13 +155,13 @@ impl Feed {
                 });
                 News::Everything
             }
-            Line::Status(status) => self.take_status(status, now),
+            Line::Status(status) => self.take_status(status),
             Line::Refused(refused) => self.take_refused(refused),
             Line::Ping | Line::Unknown => News::Nothing,
         }
     }
 
-    fn take_status(&self, line: StatusLine, now: Instant) -> News {
+    fn take_status(&self, line: StatusLine) -> News {
         let (plane_id, cr) = match line.subject() {
             Ok(subject) => subject,
             Err(error) => {
@@ -170,12 +184,12 @@ impl Feed {
             let only_heartbeat = before.is_some_and(|before| {
                 Connection { last_seen: connection.last_seen, ..before.connection.clone() } == connection
             });
-            let announced = match before {
-                Some(before) if only_heartbeat && now < before.announced + self.heartbeat => before.announced,
-                _ => now,
-            };
+            let announced = before.and_then(|before| before.announced);
+            let is_news =
+                !only_heartbeat || is_heartbeat_due(announced, connection.last_seen, self.heartbeat);
+            let announced = if is_news { connection.last_seen } else { announced };
             state.connections.insert(key, Entry { connection, announced });
-            if announced == now { News::About(vec![cr]) } else { News::Nothing }
+            if is_news { News::About(vec![cr]) } else { News::Nothing }
         })
     }
 

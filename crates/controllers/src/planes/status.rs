@@ -12,7 +12,7 @@ use super::apply::{Applied, SecretStore};
 use super::validate::Validated;
 use crate::conditions::{Change, Conditions, Truth, Verdict};
 use crate::error::chain;
-use crate::gateway::{GatewayError, GatewayState};
+use crate::gateway::{GatewayError, GatewayState, is_heartbeat_due};
 
 /// The status to write, and what changed with it.
 #[derive(Debug)]
@@ -198,16 +198,7 @@ pub(super) fn is_worth_writing(
     if !same(before, &quiet) {
         return true;
     }
-    match (seen(before), seen(after)) {
-        (Some(old), Some(new)) => {
-            // A second less, because the API keeps whole seconds.
-            let limit = heartbeat.saturating_sub(Duration::from_secs(1));
-            Duration::try_from(new.duration_since(old))
-                .is_ok_and(|passed| passed >= limit && !passed.is_zero())
-        }
-        (None, Some(_)) => true,
-        (_, None) => false,
-    }
+    is_heartbeat_due(seen(before), seen(after), heartbeat)
 }
 
 /// Equality as the API sees it: times in whole seconds.

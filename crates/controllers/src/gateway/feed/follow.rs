@@ -89,7 +89,7 @@ impl Feed {
                 Err(_elapsed) => return FeedError::Silent,
             }
             let news = match serde_json::from_slice::<Line>(&line) {
-                Ok(parsed) => self.take(parsed, Instant::now()),
+                Ok(parsed) => self.take(parsed),
                 Err(error) => {
                     tracing::warn!(%error, "the gateway sent a line that cannot be read");
                     News::Nothing
