@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/fixture.rs"]
 mod support;
 
 use std::time::Duration;
