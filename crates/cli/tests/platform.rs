@@ -169,6 +169,6 @@ fn purge_removes_only_what_is_ours() {
     fs::write(scratch.path().join("precious"), "1").expect("a file");
     let refused = run(scratch.path(), &["down", "--purge"]);
     assert!(!refused.success(), "{refused}");
-    assert!(refused.stderr.contains("it is not a data directory of buildplane"), "{refused}");
+    assert!(refused.stderr.contains("holds precious, which is not buildplane's"), "{refused}");
     assert!(scratch.path().join("precious").exists());
 }

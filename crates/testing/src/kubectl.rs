@@ -70,9 +70,11 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    /// kubectl for a context. The kubeconfig's directory also takes kubectl's cache.
+    /// kubectl for a context. Its cache lies beside the kubeconfig's directory.
     pub fn new(tools: &Tools, kubeconfig: &Path, context: &str) -> Self {
-        let home = kubeconfig.with_file_name(format!("kubectl-{}-home", tools.version));
+        // Beside the platform's data directory, which holds nothing but what is the platform's.
+        let beside = kubeconfig.parent().unwrap_or(kubeconfig);
+        let home = beside.with_file_name(format!("kubectl-{}-home", tools.version));
         Self { tools: tools.clone(), kubeconfig: kubeconfig.to_owned(), context: context.to_owned(), home }
     }
 
