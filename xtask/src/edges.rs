@@ -12,7 +12,7 @@ const PREFIX: &str = "buildplane-";
 /// Every crate and what it may depend on; `*` is any. Test dependencies are free.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("admission", &["api", "template"]),
-    ("agent", &["api", "serve", "tls", "tunnel"]),
+    ("agent", &["api", "serve", "tls", "tunnel", "wire"]),
     ("api", &[]),
     ("apimachinery", &["expr"]),
     ("apiserver", &["apimachinery", "serve", "store", "tls"]),
@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["argo"]),
     ("executor", &[]),
     ("expr", &[]),
-    ("gateway", &["api", "serve", "tls", "tunnel"]),
+    ("gateway", &["api", "serve", "tls", "tunnel", "wire"]),
     ("node", &["executor"]),
     ("platform", &["*"]),
     ("serve", &["tls"]),
@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("testing", &["*"]),
     ("tls", &[]),
     ("tunnel", &[]),
+    ("wire", &["api"]),
 ];
 
 /// Libraries that only some crates may use: (library, crates, why).

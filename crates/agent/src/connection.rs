@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request};
+use http::Request;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,8 @@ use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_tls::{
     Alpn, AnchorError, ClientConfigError, ClientIdentity, ConnectError, TrustAnchors, connect,
 };
-use buildplane_tunnel::{ByteStream, Settings, dial, serve, wire};
+use buildplane_tunnel::{ByteStream, Settings, dial, serve};
+use buildplane_wire::AgentHello;
 
 use crate::config::{GatewayUrl, ServerCa};
 use crate::requests::Requests;
@@ -47,7 +48,7 @@ pub(crate) struct Dialer {
     pub(crate) server_name: Option<String>,
     pub(crate) plane_type: PlaneType,
     pub(crate) plane_id: PlaneId,
-    pub(crate) instance: String,
+    pub(crate) hello: AgentHello,
     pub(crate) settings: Settings,
 }
 
@@ -80,11 +81,8 @@ impl Dialer {
         let stream = connect(tls, name, tcp, CONNECT).await.map_err(ConnectionError::Handshake)?;
         let uri =
             format!("wss://{name}:{port}{path}?planeType={}&planeID={}", self.plane_type, self.plane_id);
-        let request = Request::get(uri)
-            .header(wire::AGENT_INSTANCE, self.instance.as_str())
-            .header(wire::AGENT_VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")))
-            .body(())
-            .map_err(ConnectionError::Address)?;
+        let mut request = Request::get(uri).body(()).map_err(ConnectionError::Address)?;
+        request.headers_mut().extend(self.hello.headers());
         let stream = Box::new(stream) as Box<dyn Io>;
         let stream = dial(stream, request, &self.settings).await.map_err(ConnectionError::Tunnel)?;
         Ok(Connection { stream, settings: self.settings.clone() })

@@ -1,25 +1,20 @@
 //! What custom resources may do on this cluster. Pure: a request's attributes in, a decision out; nothing is allowed
 //! that no rule allows.
 
-use std::fmt;
-
 use serde::Deserialize;
 
 use buildplane_api::names::{CiNamespace, CrRef};
+use buildplane_wire::{AllowedPlanes, Attributes, Resource, Verb};
 
-mod attributes;
 mod shipped;
-
-pub use attributes::{Attributes, Resource, UnreadableRequest, Verb};
 
 /// Rules of the build cluster's owner. What no rule allows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    /// The custom resources that may use this plane at all, as `<kind>/<namespace|_cluster>/<name>`; every admitted one
-    /// where this is absent.
+    /// The custom resources that may use this plane at all; every admitted one where this is absent.
     #[serde(default)]
-    pub allowed_planes: Option<Vec<String>>,
+    pub allowed_planes: AllowedPlanes,
     /// What may be done with resources.
     pub rules: Vec<Rule>,
     /// Paths outside the resources that may be read: exact, or a prefix that ends in `*`.
@@ -76,7 +71,7 @@ impl Policy {
     /// Decides about one request.
     pub fn decide(&self, cr: &CrRef, attributes: &Attributes) -> Result<Allowed, Refusal> {
         let refuse = |reason: String| Err(Refusal { cr: cr.to_string(), reason });
-        if self.allowed_planes.as_ref().is_some_and(|allowed| !allowed.contains(&cr.to_string())) {
+        if !self.allowed_planes.permits(cr) {
             return refuse("rule allowedPlanes does not list it".to_owned());
         }
         let resource = match attributes {
@@ -155,25 +150,6 @@ fn matches_path(allowed: &str, path: &str) -> bool {
     match allowed.strip_suffix('*') {
         Some(prefix) => path.starts_with(prefix),
         None => path == allowed,
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.qualified())?;
-        if !self.group.is_empty() {
-            write!(f, ".{}", self.group)?;
-        }
-        if let Some(namespace) = &self.namespace {
-            write!(f, " in namespace {namespace}")?;
-        }
-        Ok(())
     }
 }
 

@@ -12,16 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::{CrRef, PlaneType};
 use buildplane_tunnel::BoxError;
-use buildplane_tunnel::wire::{self, CanonicalPath, CanonicalQuery};
+use buildplane_wire::{self as wire, Attributes, CanonicalPath, CanonicalQuery, TARGET_KUBERNETES};
 
 use crate::failure::{Body, Failure};
 use crate::local_api::{LocalApi, RequestBody};
 use crate::metrics::{Code, Metrics};
-use crate::policy::{Allowed, Attributes, Policy};
+use crate::policy::{Allowed, Policy};
 use crate::until::Until;
 
-/// The one target that is shipped.
-const TARGET: &str = "k8s";
 /// A Namespace object larger than this is not read.
 const NAMESPACE_BYTES: usize = 64 * 1024;
 
@@ -71,10 +69,10 @@ impl Requests {
             return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message));
         }
         let cr = self.custom_resource(&head.headers)?;
-        if text(&head.headers, &wire::TARGET) != Some(TARGET) {
+        if text(&head.headers, &wire::TARGET) != Some(TARGET_KUBERNETES) {
             return Err(Failure::new(
                 StatusCode::FORBIDDEN,
-                format!("this agent has no target but {TARGET}"),
+                format!("this agent has no target but {TARGET_KUBERNETES}"),
             ));
         }
         let path = CanonicalPath::parse(head.uri.path())

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use buildplane_serve::{Limits, serve_plain};
 use buildplane_tls::{CertifiedKey, ClientIdentity, PlaneSan};
+use buildplane_wire::AgentHello;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
@@ -62,10 +63,15 @@ impl Agent {
         let stop = shutdown.child_token();
         let plane = PlaneSan { plane_type: plane_type.to_string(), plane_id: plane_id.to_string() };
         let keeper = IdentityKeeper::new(client, namespace, plane);
+        let hello = AgentHello {
+            instance: Some(uuid::Uuid::new_v4().to_string()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            cluster: None,
+            allowed: policy.allowed_planes.clone(),
+        };
         let requests = Arc::new(Requests { api, policy, plane_type, metrics: metrics.clone() });
-        let instance = uuid::Uuid::new_v4().to_string();
         let dialer =
-            Dialer { gateway, server_ca, server_name, plane_type, plane_id, instance, settings: tunnel };
+            Dialer { gateway, server_ca, server_name, plane_type, plane_id, hello, settings: tunnel };
 
         let mut parts: JoinSet<Result<(), Error>> = JoinSet::new();
         if let Some(listener) = health {

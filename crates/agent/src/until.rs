@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use buildplane_tunnel::BoxError;
-use buildplane_tunnel::wire::Endless;
+use buildplane_wire::Endless;
 
 /// A response of the local API. One without an end of its own ends when the connection is left, which would otherwise
 /// wait for it.

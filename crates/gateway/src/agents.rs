@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::get;
-use http::{HeaderName, Response, StatusCode};
+use http::{Response, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -16,17 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_tls::{PeerCertificates, PlaneSan};
-use buildplane_tunnel::wire::{AGENT_INSTANCE, AGENT_VERSION, CanonicalQuery};
 use buildplane_tunnel::{Accepted, GatewayEnd, Settings, Upgrade, UpgradeError};
+use buildplane_wire::{AgentHello, CanonicalQuery};
 
 use crate::events::{Refused, rfc3339};
 use crate::internal::check_host;
 use crate::metrics::{Metrics, Reason};
 use crate::registry::{Link, NotAdmitted, PlaneKey, Registry};
 use crate::status::Failure;
-
-/// An agent's claim about itself is shown, never trusted; this keeps it printable.
-const MAX_CLAIM: usize = 64;
 
 /// What the agents' listener works with.
 #[derive(Debug)]
@@ -148,8 +145,10 @@ impl Agents {
             )
         })?;
         let peer = Arc::clone(peer);
-        let instance = claim(request, &AGENT_INSTANCE)?.unwrap_or_else(|| peer.fingerprint().to_string());
-        let version = claim(request, &AGENT_VERSION)?.unwrap_or_default();
+        let said = AgentHello::read(request.headers())
+            .map_err(|error| Refusal::bad_request(format!("the agent's headers are refused: {error}")))?;
+        let instance = said.instance.unwrap_or_else(|| peer.fingerprint().to_string());
+        let version = said.version.unwrap_or_default();
         Ok(Hello { plane: PlaneKey { plane_type, id }, peer, instance, version })
     }
 
@@ -231,14 +230,4 @@ fn only<'q>(query: &'q CanonicalQuery, key: &'static str) -> Result<&'q str, Ref
         (Some(value), None) if !value.is_empty() => Ok(value),
         _ => Err(Refusal::bad_request(format!("the query must name {key} once"))),
     }
-}
-
-fn claim(request: &Request, name: &HeaderName) -> Result<Option<String>, Refusal> {
-    let Some(value) = request.headers().get(name) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
-    let printable = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    if text.is_empty() || text.len() > MAX_CLAIM || !text.chars().all(printable) {
-        return Err(Refusal::bad_request(format!("{name} is not a short name")));
-    }
-    Ok(Some(text.to_owned()))
 }

@@ -10,8 +10,8 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Empty};
 use tokio_util::sync::CancellationToken;
 
-use buildplane_tunnel::wire::{self, CanonicalQuery};
 use buildplane_tunnel::{BoxError, Rejected, RequestBody, StreamBody};
+use buildplane_wire::{self as wire, CanonicalQuery};
 
 use crate::audit::Audit;
 use crate::authorize::{Action, Authorizer, Caller};

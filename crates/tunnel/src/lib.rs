@@ -21,7 +21,6 @@ mod executor;
 mod gateway;
 mod settings;
 mod upgrade;
-pub mod wire;
 
 pub use activity::Activity;
 pub use agent::serve;

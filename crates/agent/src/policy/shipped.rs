@@ -1,4 +1,6 @@
-use super::{Policy, Rule, Scope, Verb};
+use buildplane_wire::{AllowedPlanes, Verb};
+
+use super::{Policy, Rule, Scope};
 
 const READ: &[Verb] = &[Verb::Get, Verb::List, Verb::Watch];
 const ENSURE: &[Verb] = &[Verb::Get, Verb::Create];
@@ -19,7 +21,7 @@ impl Policy {
     pub fn builds() -> Self {
         let within = Scope::BuildNamespaces;
         Self {
-            allowed_planes: None,
+            allowed_planes: AllowedPlanes::default(),
             rules: vec![
                 rule("namespaces", Scope::BuildNamespaceObjects, "", &["namespaces"], ENSURE),
                 rule("service-accounts", within, "", &["serviceaccounts"], ENSURE),

@@ -1,6 +1,6 @@
 use http::Method;
 
-use buildplane_tunnel::wire::{CanonicalPath, CanonicalQuery};
+use buildplane_wire::{AllowedPlanes, CanonicalPath, CanonicalQuery};
 
 use super::*;
 
@@ -169,7 +169,8 @@ fn refusals_name_the_rule() {
 
 #[test]
 fn the_owner_of_the_cluster_narrows_who_may_use_it() {
-    let policy = Policy { allowed_planes: Some(vec![TEAM.to_owned()]), ..Policy::builds() };
+    let policy =
+        Policy { allowed_planes: AllowedPlanes::only(vec![TEAM.parse().unwrap()]), ..Policy::builds() };
     let version = attributes("GET", "/version").unwrap();
     assert!(policy.decide(&TEAM.parse().unwrap(), &version).is_ok());
     let refusal = policy.decide(&CLUSTER.parse().unwrap(), &version).unwrap_err();

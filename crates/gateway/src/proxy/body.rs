@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use buildplane_tunnel::wire::{self, Endless};
 use buildplane_tunnel::{BoxError, StreamBody};
+use buildplane_wire::{self as wire, Endless};
 
 use crate::audit::Audit;
 

@@ -1,14 +1,14 @@
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use buildplane_api::names::{CrRef, PlaneId, PlaneType};
-use buildplane_tunnel::wire::{CanonicalPath, CanonicalQuery};
+use buildplane_wire::{CanonicalPath, CanonicalQuery, TARGET_KUBERNETES};
 
 use crate::status::Failure;
 
 /// What proxied paths begin with.
 pub(crate) const PREFIX: &str = "/api/proxy/";
 /// The targets that an agent may have.
-const TARGETS: [&str; 1] = ["k8s"];
+const TARGETS: [&str; 1] = [TARGET_KUBERNETES];
 
 /// Where a request goes: `/api/proxy/{planeType}/{planeID}/{namespace|_cluster}/{name}/{target}/{path…}`.
 #[derive(Debug)]

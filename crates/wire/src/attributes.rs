@@ -1,7 +1,9 @@
+use std::fmt;
+
 use http::Method;
 use serde::Deserialize;
 
-use buildplane_tunnel::wire::{CanonicalPath, CanonicalQuery};
+use crate::{CanonicalPath, CanonicalQuery};
 
 /// What is done to a resource, as Kubernetes' authorization names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -162,5 +164,24 @@ fn watches(query: &CanonicalQuery) -> Result<bool, UnreadableRequest> {
         (None, _) | (Some("false" | "0"), None) => Ok(false),
         (Some("true" | "1"), None) => Ok(true),
         _ => Err(UnreadableRequest::Watch),
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.qualified())?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
+        }
+        Ok(())
     }
 }

@@ -6,10 +6,6 @@ pub const CR: HeaderName = HeaderName::from_static("x-openchoreo-cr");
 pub const TARGET: HeaderName = HeaderName::from_static("x-openchoreo-target");
 /// The id that the gateway gave the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The agent process, so that one agent with several connections counts once.
-pub const AGENT_INSTANCE: HeaderName = HeaderName::from_static("x-openchoreo-agent-instance");
-/// The agent's version.
-pub const AGENT_VERSION: HeaderName = HeaderName::from_static("x-openchoreo-agent-version");
 
 /// What a caller's request may carry into the tunnel. A list of what is allowed, because every advisory about proxies is
 /// about a header that a list of what is forbidden forgot: credentials, impersonation, identities of front proxies,
