@@ -32,6 +32,8 @@ pub mod plane {
         /// `Created`: True on a ClusterObservabilityPlane.
         pub const CLUSTER_OBSERVABILITY_PLANE_CREATED: &str = "ClusterObservabilityPlaneCreated";
 
+        /// `Ready`: False, because the object is being deleted; the message says what becomes of its runs.
+        pub const DELETING: &str = "Deleting";
         /// `planeID` is absent and the object's name cannot stand in for it.
         pub const INVALID_PLANE_ID: &str = "InvalidPlaneID";
 
@@ -62,8 +64,16 @@ pub mod plane {
         pub const AGENT_REFUSED: &str = "AgentRefused";
         /// `AgentConnected`: the controller cannot reach the gateway, so that it does not know.
         pub const GATEWAY_UNREACHABLE: &str = "GatewayUnreachable";
-        /// `AgentConnected`: the owner of the plane does not admit this object.
+        /// `AgentConnected`: True, but the certificate of a connected agent ends soon.
+        pub const AGENT_CERTIFICATE_EXPIRING: &str = "AgentCertificateExpiring";
+        /// `AgentConnected`: agents of the plane id are connected for other objects, but this object's `clientCA` does
+        /// not verify their certificates.
+        pub const AGENT_NOT_VERIFIED: &str = "AgentNotVerified";
+        /// `AgentConnected`: an agent is connected that `clientCA` verifies, but the owner of the plane does not let it
+        /// serve this object (`allowedPlanes`).
         pub const NOT_ADMITTED_BY_PLANE: &str = "NotAdmittedByPlane";
+        /// `AgentConnected`: an agent of another cluster than the one the plane is bound to was turned away.
+        pub const CLUSTER_CONFLICT: &str = "ClusterConflict";
 
         /// `ObservabilityPlaneResolved`: the plane exists.
         pub const RESOLVED: &str = "Resolved";
@@ -82,6 +92,25 @@ pub mod plane {
         pub const EXTERNAL_SECRETS_NOT_INSTALLED: &str = "ExternalSecretsNotInstalled";
         /// `SecretStoreReady`: Unknown, because the plane cannot be asked.
         pub const PLANE_UNREACHABLE: &str = "PlaneUnreachable";
+    }
+
+    /// Reasons of events on planes that are no reasons of conditions. A condition that changes is told by an event with
+    /// the condition's own reason.
+    pub mod event {
+        /// The last agent left.
+        pub const AGENT_DISCONNECTED: &str = "AgentDisconnected";
+        /// Several objects share the plane, and nobody narrowed which of them its agents serve.
+        pub const SHARED_PLANE_NOT_NARROWED: &str = "SharedPlaneNotNarrowed";
+        /// Both `value` and `secretRef` are given; `value` is taken.
+        pub const SECRET_REF_IGNORED: &str = "SecretRefIgnored";
+        /// The certificates of `clientCA` changed.
+        pub const CLIENT_CA_ROTATED: &str = "ClientCARotated";
+        /// The effective plane id changed.
+        pub const PLANE_ID_CHANGED: &str = "PlaneIDChanged";
+        /// The plane is served by another cluster than before.
+        pub const CLUSTER_CHANGED: &str = "ClusterChanged";
+        /// The plane is deleted while runs are live on it.
+        pub const DELETED_WITH_LIVE_RUNS: &str = "DeletedWithLiveRuns";
     }
 }
 

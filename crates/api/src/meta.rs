@@ -40,6 +40,9 @@ pub mod annotation {
     pub const DISPLAY_NAME: &str = "openchoreo.dev/display-name";
     /// A description for people.
     pub const DESCRIPTION: &str = "openchoreo.dev/description";
+    /// On a plane: the identity of the one cluster that may serve it, the uid of that cluster's namespace kube-system.
+    /// Where it is absent, a plane keeps to the cluster that it was served by first.
+    pub const CLUSTER_ID: &str = "openchoreo.dev/cluster-id";
     /// On a build plane: the uid of the run that an object belongs to. A run of the same name that was created later
     /// has another, so that it never adopts what is not its own.
     pub const WORKFLOW_RUN_UID: &str = "openchoreo.dev/workflowrun-uid";

@@ -123,6 +123,9 @@ pub struct PlaneStatus {
     /// The plane id in effect: `spec.planeID`, else the object's name.
     #[serde(rename = "planeID", default, skip_serializing_if = "Option::is_none")]
     pub plane_id: Option<String>,
+    /// The identity of the cluster that serves the plane: the uid of its namespace kube-system, as its agent states it.
+    #[serde(rename = "clusterID", default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
     /// The state of the plane, aspect by aspect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -151,9 +154,36 @@ pub struct AgentConnectionStatus {
     /// When an agent was last heard from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heartbeat_time: Option<Time>,
+    /// The agents that are connected, the first sixteen of them by instance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub agents: Vec<ConnectedAgent>,
     /// More about the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// More agents than this are counted but not listed.
+pub const MAX_LISTED_AGENTS: usize = 16;
+
+/// One agent that is connected for a plane object.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectedAgent {
+    /// The agent process, as it names itself.
+    pub instance: String,
+    /// The agent's version, as it states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When the certificate ends that it connected with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<Time>,
+    /// Since when it is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_time: Option<Time>,
+    /// Whether the owner of the plane narrowed which objects the agent serves (its `allowedPlanes`).
+    #[serde(default)]
+    pub narrowed: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -26,6 +26,7 @@ use crate::names::PlaneKind;
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name": "Agents", "type": "integer", "jsonPath": ".status.agentConnection.connectedAgents"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1}"#,
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".status.clusterID", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -66,6 +67,7 @@ pub struct DataPlaneSpec {
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name": "Agents", "type": "integer", "jsonPath": ".status.agentConnection.connectedAgents"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1}"#,
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".status.clusterID", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -47,6 +47,7 @@ pub(super) fn tell<P: PlaneApi>(object: &P, plane: &Validated, applied: &Applied
     let status = PlaneStatus {
         observed_generation: generation.unwrap_or_default(),
         plane_id: plane.plane_id.as_ref().ok().map(ToString::to_string),
+        cluster_id: before.cluster_id,
         conditions,
         agent_connection: Some(connection),
     };
@@ -171,6 +172,7 @@ fn agent_connection(
         last_connected_time: if connects { Some(Time(now)) } else { before.last_connected_time },
         last_disconnected_time: if disconnects { Some(Time(now)) } else { before.last_disconnected_time },
         last_heartbeat_time: last_seen.map(Time).or(before.last_heartbeat_time),
+        agents: Vec::new(),
         message: Some(message(n_agents)),
     }
 }
