@@ -19,11 +19,13 @@ use buildplane_tls::{PeerCertificates, PlaneSan};
 use buildplane_tunnel::{Accepted, GatewayEnd, Settings, Upgrade, UpgradeError};
 use buildplane_wire::{AgentHello, CanonicalQuery};
 
-use crate::events::{Refused, rfc3339};
 use crate::internal::check_host;
 use crate::metrics::{Metrics, Reason};
-use crate::registry::{Link, NotAdmitted, PlaneKey, Registry};
+use crate::registry::{Link, NotAdmitted, PlaneKey, Registry, Speaker};
 use crate::status::Failure;
+
+/// Planes that a certificate names and whose owners are told of its misuse.
+const MAX_NAMED: usize = 8;
 
 /// What the agents' listener works with.
 #[derive(Debug)]
@@ -60,9 +62,7 @@ async fn connect(State(agents): State<Arc<Agents>>, mut request: Request) -> Res
 #[derive(Debug)]
 struct Hello {
     plane: PlaneKey,
-    peer: Arc<PeerCertificates>,
-    instance: String,
-    version: String,
+    speaker: Speaker,
 }
 
 /// Why an agent was turned away.
@@ -100,19 +100,7 @@ impl Agents {
             refusal
         };
         let hello = self.hello(request).map_err(refused)?;
-        if let Err(refusal) = self.judge(&hello) {
-            // One that is asked to come again is not turned away.
-            if refusal.failure.code != StatusCode::SERVICE_UNAVAILABLE {
-                self.registry.publish_refusal(&Refused {
-                    plane_type: hello.plane.plane_type.as_str(),
-                    plane_id: hello.plane.id.as_str(),
-                    reason: refusal.reason,
-                    message: refusal.failure.message.clone(),
-                    at: rfc3339(Timestamp::now()),
-                });
-            }
-            return Err(refused(refusal));
-        }
+        self.judge(&hello).map_err(refused)?;
         let upgrade = Upgrade::check(request).map_err(|error| {
             let code =
                 if error == UpgradeError::Origin { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
@@ -149,41 +137,63 @@ impl Agents {
             .map_err(|error| Refusal::bad_request(format!("the agent's headers are refused: {error}")))?;
         let instance = said.instance.unwrap_or_else(|| peer.fingerprint().to_string());
         let version = said.version.unwrap_or_default();
-        Ok(Hello { plane: PlaneKey { plane_type, id }, peer, instance, version })
+        let speaker = Speaker { peer, instance, version, cluster: said.cluster, allowed: said.allowed };
+        Ok(Hello { plane: PlaneKey { plane_type, id }, speaker })
     }
 
-    /// Holds the claim against the certificate, and the certificate against the registered CAs.
-    fn judge(&self, hello: &Hello) -> Result<(), Refusal> {
-        let mismatch = |message: String| Refusal::new(StatusCode::FORBIDDEN, "PlaneMismatch", message);
-        let named = hello.peer.planes().map_err(|error| mismatch(error.to_string()))?;
-        let claimed =
-            PlaneSan { plane_type: hello.plane.plane_type.to_string(), plane_id: hello.plane.id.to_string() };
-        if !named.is_empty() && !named.contains(&claimed) {
-            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
-            return Err(mismatch(format!("the certificate is for {}, not for {claimed}", named.join(", "))));
+    /// Holds the claim against the certificate, and the certificate against the registered CAs. Watchers are told of a
+    /// refusal, unless the agent is only asked to come again.
+    fn judge(&self, Hello { plane, speaker }: &Hello) -> Result<(), Refusal> {
+        let judged = match self.mismatch(plane, &speaker.peer) {
+            Some(mismatch) => Err(mismatch),
+            None => self.registry.judge(plane, speaker),
+        };
+        let Err(error) = judged else { return Ok(()) };
+        let mut message = error.to_string();
+        let code = match &error {
+            NotAdmitted::NotRegistered if Instant::now() < self.settled => {
+                message.push_str(", but this gateway has only just started");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            NotAdmitted::PlaneFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            NotAdmitted::NotRegistered | NotAdmitted::NotAccepted { .. } => StatusCode::UNAUTHORIZED,
+            NotAdmitted::PlaneMismatch { .. } => StatusCode::FORBIDDEN,
+            NotAdmitted::ClusterConflict { .. } => StatusCode::CONFLICT,
+        };
+        if code != StatusCode::SERVICE_UNAVAILABLE {
+            self.registry.refuse(plane, &error);
         }
-        match self.registry.judge(&hello.plane, &hello.peer) {
-            Ok(()) => Ok(()),
-            Err(error @ NotAdmitted::NotRegistered) if Instant::now() < self.settled => {
-                let message = format!("{error}, but this gateway has only just started");
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotRegistered", message))
+        Err(Refusal::new(code, error.reason(), message))
+    }
+
+    /// A certificate that names planes is one for those alone.
+    fn mismatch(&self, plane: &PlaneKey, peer: &PeerCertificates) -> Option<NotAdmitted> {
+        let claimed = PlaneSan { plane_type: plane.plane_type.to_string(), plane_id: plane.id.to_string() };
+        let named = peer.planes();
+        let (named, others) = match &named {
+            Ok(named) if named.is_empty() || named.contains(&claimed) => return None,
+            Ok(named) => {
+                let texts: Vec<String> = named.iter().map(ToString::to_string).collect();
+                (texts.join(", "), named.as_slice())
             }
-            Err(error @ NotAdmitted::NotRegistered) => {
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "NotRegistered", error.to_string()))
-            }
-            Err(error @ NotAdmitted::NotAccepted { .. }) => {
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "CertificateNotAccepted", error.to_string()))
-            }
-            Err(error @ NotAdmitted::PlaneFull { .. }) => {
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "PlaneFull", error.to_string()))
-            }
-        }
+            Err(_malformed) => ("a plane whose name is malformed".to_owned(), [].as_slice()),
+        };
+        // Whoever sees the plane that it claims should know, and whoever sees the plane that it is for.
+        let key = |san: &PlaneSan| {
+            let plane_type = san.plane_type.parse().ok()?;
+            Some(PlaneKey { plane_type, id: san.plane_id.parse().ok()? })
+        };
+        let planes: Vec<PlaneKey> =
+            std::iter::once(plane.clone()).chain(others.iter().take(MAX_NAMED).filter_map(key)).collect();
+        let crs = self.registry.vouching(&planes, peer);
+        Some(NotAdmitted::PlaneMismatch { plane: plane.clone(), named, crs })
     }
 
     /// One connection, from its acceptance to its end.
     async fn run(&self, hello: Hello, accepted: Accepted, slot: OwnedSemaphorePermit) {
         let _slot = slot;
-        let Hello { plane, peer, instance, version } = hello;
+        let Hello { plane, speaker } = hello;
+        let instance = &speaker.instance;
         let connected = async {
             let stream = accepted.byte_stream(&self.settings).await?;
             GatewayEnd::connect(stream, &self.settings).await
@@ -206,20 +216,20 @@ impl Agents {
         let link = Arc::new(Link {
             id: self.next_link.fetch_add(1, Ordering::Relaxed),
             plane,
-            peer,
-            instance,
-            version,
+            speaker,
+            connected_at: Timestamp::now(),
             handle: end.handle,
             closing: self.shutdown.child_token(),
         });
+        let Speaker { instance, version, .. } = &link.speaker;
         self.metrics.connections.inc();
-        tracing::info!(plane = %link.plane.id, instance = link.instance, version = link.version, "agent connected");
+        tracing::info!(plane = %link.plane.id, instance, version, "agent connected");
         self.registry.connect(&link);
         let ended = end.driver.run(link.closing.clone()).await;
         self.registry.disconnect(&link);
         self.metrics.connections.dec();
         let error = ended.as_ref().err().map(|error| error as &dyn std::error::Error);
-        tracing::info!(plane = %link.plane.id, instance = link.instance, error, "agent disconnected");
+        tracing::info!(plane = %link.plane.id, instance, error, "agent disconnected");
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Config {
 pub struct Limits {
     /// Open agent connections.
     pub agents: usize,
-    /// Open agent connections of one plane.
+    /// Open agent connections that the CA of one custom resource vouches for.
     pub agents_per_plane: usize,
     /// Custom resources registered.
     pub registrations: usize,
@@ -87,7 +87,8 @@ impl Default for Limits {
             request_bytes: 10 * 1024 * 1024,
             response_head: Duration::from_mins(1),
             settle: Duration::from_secs(10),
-            sweep: Duration::from_secs(5),
+            // A certificate that expires is to have ended its streams within five seconds.
+            sweep: Duration::from_secs(2),
             heartbeat: Duration::from_secs(10),
         }
     }

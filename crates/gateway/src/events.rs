@@ -8,13 +8,18 @@ use serde::Serialize;
 
 use buildplane_api::names::{CrRef, PlaneId, PlaneType};
 
+use crate::registry::PlaneKey;
+
+/// The most of a message that is told, in characters.
+const MAX_MESSAGE: usize = 512;
+
 /// One line of the watch.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type")]
 pub(crate) enum Event<'a> {
     Hello { instance: &'a str },
     Status(Status),
-    Refused(&'a Refused<'a>),
+    Refused(Refused<'a>),
     Ping {},
 }
 
@@ -42,7 +47,13 @@ pub(crate) struct Status {
     pub(crate) connected_agents: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_seen: Option<String>,
+    /// The cluster that serves it: the one it is pinned to, or that of the first agent.
+    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster_id: Option<String>,
     pub(crate) agents: Vec<Agent>,
+    pub(crate) unadmitted: Vec<Unadmitted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal: Option<RefusalStatus>,
 }
 
 impl Status {
@@ -60,7 +71,10 @@ impl Status {
             connected: !agents.is_empty(),
             connected_agents: agents.len(),
             last_seen: last_seen.map(rfc3339),
+            cluster_id: None,
             agents,
+            unadmitted: Vec::new(),
+            refusal: None,
         }
     }
 }
@@ -72,6 +86,29 @@ pub(crate) struct Agent {
     pub(crate) instance: String,
     pub(crate) version: String,
     pub(crate) certificate_not_after: String,
+    pub(crate) connected_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+    /// Whether the owner of its cluster narrowed whom it serves.
+    pub(crate) narrowed: bool,
+}
+
+/// An agent that the custom resource's CA vouches for, and that does not serve it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Unadmitted {
+    pub(crate) instance: String,
+    pub(crate) version: String,
+    pub(crate) message: String,
+}
+
+/// The last refusal that concerns one custom resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RefusalStatus {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) at: String,
 }
 
 /// An agent was turned away.
@@ -84,6 +121,23 @@ pub(crate) struct Refused<'a> {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) at: String,
+}
+
+impl<'a> Refused<'a> {
+    pub(crate) fn new(plane: &'a PlaneKey, reason: &'static str, message: &str) -> Self {
+        Self {
+            plane_type: plane.plane_type.as_str(),
+            plane_id: plane.id.as_str(),
+            reason,
+            message: excerpt(message),
+            at: rfc3339(Timestamp::now()),
+        }
+    }
+}
+
+/// A message as it is told: parts of it may come out of a certificate.
+pub(crate) fn excerpt(message: &str) -> String {
+    message.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
 }
 
 /// What upstream answers about a plane as a whole, or about one custom resource.

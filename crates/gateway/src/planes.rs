@@ -57,6 +57,9 @@ type Segments = Path<(String, String, String, String)>;
 struct Registration {
     #[serde(rename = "clientCA")]
     client_ca: String,
+    /// The cluster that the custom resource is pinned to.
+    #[serde(rename = "clusterID", default)]
+    cluster_id: Option<String>,
 }
 
 async fn register(
@@ -74,9 +77,14 @@ async fn register(
         .map_err(|error| bad_request(format!("the registration is no JSON of ours: {error}")))?;
     let anchors = TrustAnchors::parse(&registration.client_ca)
         .map_err(|error| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, format!("clientCA: {error}")))?;
+    let cluster = registration.cluster_id;
+    if cluster.as_deref().is_some_and(|cluster| !buildplane_wire::is_claim(cluster)) {
+        let message = "clusterID: a cluster is named by the uid of its namespace kube-system";
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message).into());
+    }
     planes
         .registry
-        .register(&plane, &cr, anchors)
+        .register(&plane, &cr, anchors, cluster)
         .map_err(|full| Failure::new(StatusCode::TOO_MANY_REQUESTS, full.to_string()))?;
     Ok(Json(serde_json::json!({ "success": true })))
 }

@@ -116,7 +116,7 @@ impl Proxy {
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, "the agent did not answer in time"));
             }
         };
-        admission.link.instance.clone_into(&mut audit.agent);
+        admission.link.speaker.instance.clone_into(&mut audit.agent);
         Ok((relay_head(response)?, admission))
     }
 

@@ -7,32 +7,27 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::CrRef;
 use buildplane_tls::{PeerCertificates, TrustAnchors, verify_client};
 
 use crate::events::{Event, PlaneStatus, Refused};
 
+mod refusal;
 mod route;
+mod speaker;
+mod state;
 
-pub(crate) use route::{Admission, Link, PlaneKey, Route};
+pub(crate) use refusal::NotAdmitted;
+pub(crate) use route::{Admission, Link, Route};
+use speaker::Verdict;
+pub(crate) use speaker::{PlaneKey, Speaker};
+use state::{Registration, State};
 
 /// Events that a watcher may be behind before it is cut off and has to begin anew.
 const EVENTS: usize = 1024;
 /// Refusals that watchers are told of in one second.
 const REFUSALS_PER_SECOND: u32 = 20;
-
-/// Why a connection may speak for nobody.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotAdmitted {
-    #[error("no custom resource with this plane id is registered")]
-    NotRegistered,
-    #[error("none of the {count} custom resources of the plane accepts the certificate: {first}")]
-    NotAccepted { count: usize, first: String },
-    #[error("the plane has {limit} connections already")]
-    PlaneFull { limit: usize },
-}
 
 /// Why a custom resource was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -62,27 +57,9 @@ struct Told {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// Connections that the CA of one custom resource vouches for.
     pub(crate) agents_per_plane: usize,
     pub(crate) registrations: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    registrations: HashMap<CrRef, Registration>,
-    planes: HashMap<PlaneKey, Plane>,
-}
-
-#[derive(Debug)]
-struct Registration {
-    anchors: TrustAnchors,
-    route: Arc<Route>,
-    last_seen: Option<Timestamp>,
-}
-
-#[derive(Debug, Default)]
-struct Plane {
-    crs: BTreeSet<CrRef>,
-    links: Vec<Arc<Link>>,
 }
 
 impl Registry {
@@ -98,12 +75,13 @@ impl Registry {
         }
     }
 
-    /// Registers a custom resource or changes its CA: open connections are judged anew at once.
+    /// Registers a custom resource or changes its CA or cluster: open connections are judged anew at once.
     pub(crate) fn register(
         &self,
         plane: &PlaneKey,
         cr: &CrRef,
         anchors: TrustAnchors,
+        cluster: Option<String>,
     ) -> Result<(), RegistryFull> {
         let mut state = self.lock();
         if let Some(known) = state.registrations.get(cr).filter(|known| known.route.plane != *plane) {
@@ -114,12 +92,11 @@ impl Registry {
         if !state.registrations.contains_key(cr) && state.registrations.len() >= self.limits.registrations {
             return Err(RegistryFull { limit: self.limits.registrations });
         }
-        let registration = state.registrations.entry(cr.clone()).or_insert_with(|| Registration {
-            anchors: anchors.clone(),
-            route: Arc::new(Route::new(cr.clone(), plane.clone())),
-            last_seen: None,
-        });
-        registration.anchors = anchors;
+        let registration = state
+            .registrations
+            .entry(cr.clone())
+            .or_insert_with(|| Registration::new(cr, plane, anchors.clone()));
+        registration.update(anchors, cluster);
         let route = Arc::clone(&registration.route);
         write(&self.routes).insert(cr.clone(), route);
         state.planes.entry(plane.clone()).or_default().crs.insert(cr.clone());
@@ -149,25 +126,78 @@ impl Registry {
         state.forget_if_empty(plane);
     }
 
-    /// Judges a peer before its connection is accepted.
-    pub(crate) fn judge(&self, plane: &PlaneKey, peer: &PeerCertificates) -> Result<(), NotAdmitted> {
+    /// Judges who connects, before the connection is accepted.
+    pub(crate) fn judge(&self, plane: &PlaneKey, speaker: &Speaker) -> Result<(), NotAdmitted> {
         let state = self.lock();
         let Some(found) = state.planes.get(plane).filter(|plane| !plane.crs.is_empty()) else {
             return Err(NotAdmitted::NotRegistered);
         };
-        if found.links.len() >= self.limits.agents_per_plane {
-            return Err(NotAdmitted::PlaneFull { limit: self.limits.agents_per_plane });
-        }
         let now = SystemTime::now();
-        let mut first = None;
-        for registration in found.crs.iter().filter_map(|cr| state.registrations.get(cr)) {
-            match verify_client(&registration.anchors, peer, now) {
-                Ok(_verified) => return Ok(()),
-                Err(error) => first = first.or(Some(error)),
+        let mut is_known = false;
+        let mut errors = Vec::new();
+        let mut conflicts = Vec::new();
+        for (cr, known) in found.crs.iter().filter_map(|cr| state.registrations.get_key_value(cr)) {
+            match speaker.judge(cr, &known.anchors, known.cluster(), now) {
+                Verdict::Admitted(_) | Verdict::NotServed(_)
+                    if known.n_links() < self.limits.agents_per_plane =>
+                {
+                    return Ok(());
+                }
+                Verdict::Admitted(_) | Verdict::NotServed(_) => is_known = true,
+                Verdict::OtherCluster { bound, is_served } => conflicts.push((cr.clone(), bound, is_served)),
+                Verdict::NotAccepted(error) => errors.push((cr.clone(), error.to_string())),
             }
         }
-        let first = first.map(|error| error.to_string()).unwrap_or_default();
-        Err(NotAdmitted::NotAccepted { count: found.crs.len(), first })
+        if is_known {
+            return Err(NotAdmitted::PlaneFull { limit: self.limits.agents_per_plane });
+        }
+        // Those that it would serve come first; where it would serve none of them, the conflict is theirs all the same.
+        if conflicts.iter().any(|(_, _, is_served)| *is_served) {
+            conflicts.retain(|(_, _, is_served)| *is_served);
+        }
+        let Some((_, bound, _)) = conflicts.first() else { return Err(NotAdmitted::NotAccepted { errors }) };
+        let bound = bound.clone();
+        let stated = speaker.cluster.clone().unwrap_or_default();
+        let crs = conflicts.into_iter().map(|(cr, _, _)| cr).collect();
+        Err(NotAdmitted::ClusterConflict { crs, bound, stated })
+    }
+
+    /// The custom resources of these planes whose CA vouches for a peer, whatever plane its certificate names.
+    pub(crate) fn vouching(&self, planes: &[PlaneKey], peer: &PeerCertificates) -> Vec<CrRef> {
+        let state = self.lock();
+        let now = SystemTime::now();
+        let crs = planes.iter().filter_map(|plane| state.planes.get(plane)).flat_map(|plane| &plane.crs);
+        let vouches = |cr: &&CrRef| {
+            let known = state.registrations.get(*cr);
+            known.is_some_and(|known| verify_client(&known.anchors, peer, now).is_ok())
+        };
+        crs.filter(vouches).cloned().collect()
+    }
+
+    /// Tells watchers of an agent that was turned away: the plane as a whole, and each custom resource that it concerns.
+    /// Anybody with a certificate of his own making can be turned away as often as he likes, so only so many are told in
+    /// a second.
+    pub(crate) fn refuse(&self, plane: &PlaneKey, refused: &NotAdmitted) {
+        {
+            let second = self.begun.elapsed().as_secs();
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.second != second {
+                *told = Told { second, n_refusals: 0 };
+            }
+            if told.n_refusals >= REFUSALS_PER_SECOND {
+                return;
+            }
+            told.n_refusals += 1;
+        }
+        let line = Event::Refused(Refused::new(plane, refused.reason(), &refused.to_string())).line();
+        let _nobody_watches = self.events.send(line);
+        let mut state = self.lock();
+        for (cr, message) in refused.concerns() {
+            let Some(registration) = state.registrations.get_mut(&cr) else { continue };
+            if registration.refuse(refused, &message) {
+                self.announce(&state, &cr);
+            }
+        }
     }
 
     /// Admits a connection to every custom resource that accepts it. It may have been accepted a moment ago and be
@@ -178,7 +208,8 @@ impl Registry {
         plane.links.push(Arc::clone(link));
         let now = SystemTime::now();
         for cr in plane.crs.clone() {
-            if state.judge(&cr, now) {
+            let Some(registration) = state.registrations.get_mut(&cr) else { continue };
+            if registration.judge_new(link, now) {
                 self.announce(&state, &cr);
             }
         }
@@ -193,25 +224,19 @@ impl Registry {
         let seen = link.last_seen(Timestamp::now());
         for cr in plane.crs.clone() {
             let Some(registration) = state.registrations.get_mut(&cr) else { continue };
-            if registration.route.admits(link) {
-                registration.last_seen = registration.last_seen.max(Some(seen));
-                registration.route.forget(link);
+            if registration.forget(link, seen) {
                 self.announce(&state, &cr);
             }
         }
         state.forget_if_empty(&link.plane);
     }
 
-    /// Withdraws admissions whose certificates have expired since.
+    /// Judges anew where a certificate began or ended to be valid since.
     pub(crate) fn sweep(&self, now: SystemTime) {
         let mut state = self.lock();
-        let expired: Vec<Arc<Route>> = state
-            .registrations
-            .values()
-            .filter(|registration| registration.route.admissions().iter().any(|a| a.valid_until < now))
-            .map(|registration| Arc::clone(&registration.route))
-            .collect();
-        for route in expired {
+        let due = state.registrations.values().filter(|registration| registration.is_due(now));
+        let due: Vec<Arc<Route>> = due.map(|registration| Arc::clone(&registration.route)).collect();
+        for route in due {
             if state.judge(&route.cr, now) {
                 self.announce(&state, &route.cr);
             }
@@ -239,20 +264,6 @@ impl Registry {
         connected.filter_map(|(cr, _)| state.status_line(cr)).collect()
     }
 
-    /// Tells watchers of an agent that was turned away. Anybody with a certificate of his own making can be turned away
-    /// as often as he likes, so only so many are told in a second.
-    pub(crate) fn publish_refusal(&self, refused: &Refused<'_>) {
-        let second = self.begun.elapsed().as_secs();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.second != second {
-            *told = Told { second, n_refusals: 0 };
-        }
-        if told.n_refusals < REFUSALS_PER_SECOND {
-            told.n_refusals += 1;
-            let _nobody_watches = self.events.send(Event::Refused(refused).line());
-        }
-    }
-
     /// Upstream's view of one plane: all of it, or what one custom resource sees.
     pub(crate) fn plane_status(&self, plane: &PlaneKey, cr: Option<&CrRef>) -> PlaneStatus {
         let state = self.lock();
@@ -268,7 +279,7 @@ impl Registry {
                 })
             })
             .collect();
-        let instances: BTreeSet<&str> = links.iter().map(|link| link.instance.as_str()).collect();
+        let instances: BTreeSet<&str> = links.iter().map(|link| link.speaker.instance.as_str()).collect();
         let now = Timestamp::now();
         let seen = links.iter().map(|link| link.last_seen(now)).max();
         PlaneStatus::new(plane.plane_type, &plane.id, instances.len(), seen)
@@ -297,56 +308,6 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Verifies every connection of the plane against one custom resource. Returns whether anything changed.
-    fn judge(&mut self, cr: &CrRef, now: SystemTime) -> bool {
-        let Some(registration) = self.registrations.get_mut(cr) else { return false };
-        let route = &registration.route;
-        let before = route.admissions();
-        let links = self.planes.get(&route.plane).map(|plane| plane.links.as_slice()).unwrap_or_default();
-        let admissions: Vec<Admission> = links
-            .iter()
-            .filter_map(|link| {
-                let verified = link.verify(&registration.anchors, now).ok()?;
-                // A connection that stays admitted keeps its token, and with it its streams.
-                let revoked = before.iter().find(|a| a.link.id == link.id).map(|a| a.revoked.clone());
-                let revoked = revoked.unwrap_or_else(CancellationToken::new);
-                Some(Admission { link: Arc::clone(link), revoked, valid_until: verified.valid_until })
-            })
-            .collect();
-        let seen = before.iter().map(|a| a.link.last_seen(Timestamp::now())).max();
-        registration.last_seen = registration.last_seen.max(seen);
-        route.replace(admissions)
-    }
-
-    /// Closes the connections that may speak for nobody any more.
-    fn close_orphans(&self, plane: &PlaneKey) {
-        let Some(found) = self.planes.get(plane) else { return };
-        for link in &found.links {
-            let admitted = found
-                .crs
-                .iter()
-                .filter_map(|cr| self.registrations.get(cr))
-                .any(|registration| registration.route.admits(link));
-            if !admitted {
-                tracing::info!(plane = %plane.id, instance = link.instance, "connection closed: no CA vouches for it now");
-                link.closing.cancel();
-            }
-        }
-    }
-
-    fn forget_if_empty(&mut self, plane: &PlaneKey) {
-        if self.planes.get(plane).is_some_and(|found| found.crs.is_empty() && found.links.is_empty()) {
-            self.planes.remove(plane);
-        }
-    }
-
-    fn status_line(&self, cr: &CrRef) -> Option<Bytes> {
-        let registration = self.registrations.get(cr)?;
-        Some(Event::Status(registration.route.status(registration.last_seen)).line())
     }
 }
 

@@ -124,6 +124,17 @@ impl TrustAnchors {
         self.anchors.iter().map(|anchor| anchor.not_after).max().unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
+    /// The next moment after `now` at which one of the certificates begins or ends to be valid.
+    pub fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
+        let times = self.anchors.iter().flat_map(|anchor| [anchor.not_before, anchor.not_after]);
+        times.filter(|time| *time >= now).min()
+    }
+
+    /// Whether both bundles hold one and the same certificate.
+    pub fn shares_with(&self, other: &Self) -> bool {
+        self.anchors.iter().any(|anchor| other.anchors.iter().any(|known| known.der == anchor.der))
+    }
+
     /// The bundle in canonical PEM.
     pub fn pem(&self) -> String {
         self.anchors.iter().map(|anchor| pem::encode(&anchor.der)).collect()

@@ -85,11 +85,17 @@ fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
 
 fn claim(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, HelloError> {
     let Some(text) = once(headers, name)? else { return Ok(None) };
-    let printable = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    if text.is_empty() || text.len() > MAX_CLAIM || !text.chars().all(printable) {
-        return Err(HelloError::NotAShortName { name: name.clone() });
+    if is_claim(text) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(HelloError::NotAShortName { name: name.clone() })
     }
-    Ok(Some(text.to_owned()))
+}
+
+/// Whether a text can be a claim of an agent, such as its cluster: 1 to 64 letters, digits and `._+-`.
+pub fn is_claim(text: &str) -> bool {
+    let printable = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    !text.is_empty() && text.len() <= MAX_CLAIM && text.chars().all(printable)
 }
 
 #[cfg(test)]

@@ -5,24 +5,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use buildplane_gateway::Limits;
-use buildplane_tls::{Authority, ClientIdentity, LeafRequest, PlaneSan};
+use buildplane_tls::{Authority, ClientIdentity, LeafRequest};
 use buildplane_tunnel::{Settings, serve};
 
 use crate::rig::{CLUSTER_PROXY, HOUR, Rig, SHARED, TEAM_PROXY, chunk, ends, json, text};
-
-const CLAIM: &str = "planeType=buildplane&planeID=shared";
-
-fn san(plane_type: &str, plane_id: &str) -> PlaneSan {
-    PlaneSan { plane_type: plane_type.to_owned(), plane_id: plane_id.to_owned() }
-}
-
-fn leaf(ca: &Authority, request: LeafRequest) -> ClientIdentity {
-    ClientIdentity::new(&ca.issue(request).unwrap())
-}
-
-fn agent_leaf(ca: &Authority) -> ClientIdentity {
-    leaf(ca, LeafRequest::plane(&san("buildplane", "shared"), HOUR))
-}
+use crate::speakers::{CLAIM, agent_leaf, leaf, san};
 
 #[tokio::test]
 async fn certificates_and_claims_are_judged() {

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -15,51 +14,8 @@ use buildplane_tls::{
 };
 
 use crate::backend::Backend;
+use crate::feed::watch;
 use crate::rig::{HOUR, Rig, TEAM_PROXY, chunk, ends, eventually, secret_value, text};
-
-/// Reads the planes watch line by line.
-struct Lines {
-    body: Incoming,
-    buffer: Vec<u8>,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Value {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return serde_json::from_slice(&line).unwrap();
-            }
-            let chunk: Bytes = chunk(&mut self.body).await.expect("the watch goes on");
-            self.buffer.extend_from_slice(&chunk);
-        }
-    }
-
-    /// The next line of a type; others in between are passed over.
-    async fn next_of(&mut self, kind: &str) -> Value {
-        loop {
-            let line = self.next().await;
-            if line["type"] == kind {
-                return line;
-            }
-        }
-    }
-
-    async fn status_with(&mut self, connected: bool) -> Value {
-        loop {
-            let line = self.next_of("Status").await;
-            if line["connected"] == connected {
-                return line;
-            }
-        }
-    }
-}
-
-async fn watch(rig: &Rig) -> Lines {
-    let response = rig.controller().await.get("/api/v1/planes/watch").await;
-    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-    Lines { body: response.into_body(), buffer: Vec::new() }
-}
 
 #[tokio::test]
 async fn watchers_see_who_is_connected_as_it_happens() {

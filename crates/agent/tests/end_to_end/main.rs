@@ -5,7 +5,10 @@
 mod admission;
 mod backend;
 mod callers;
+mod clusters;
+mod feed;
 mod lifecycle;
 mod requests;
 mod rig;
+mod speakers;
 mod streams;

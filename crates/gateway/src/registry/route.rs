@@ -1,47 +1,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use buildplane_api::names::{CrRef, PlaneId, PlaneType};
-use buildplane_tls::{PeerCertificates, TrustAnchors, VerifiedPeer, VerifyError, verify_client};
+use buildplane_api::names::CrRef;
 use buildplane_tunnel::Handle;
 
-use crate::events::{Agent, Status, rfc3339_system};
+use crate::events::{Agent, Status, rfc3339, rfc3339_system};
 
-/// A physical plane. Several custom resources may share one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct PlaneKey {
-    pub(crate) plane_type: PlaneType,
-    pub(crate) id: PlaneId,
-}
+use super::speaker::{PlaneKey, Speaker};
 
 /// One agent connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) plane: PlaneKey,
-    pub(crate) peer: Arc<PeerCertificates>,
-    pub(crate) instance: String,
-    pub(crate) version: String,
+    pub(crate) speaker: Speaker,
+    pub(crate) connected_at: Timestamp,
     pub(crate) handle: Handle,
     /// Ends the connection.
     pub(crate) closing: CancellationToken,
 }
 
 impl Link {
-    pub(crate) fn verify(
-        &self,
-        anchors: &TrustAnchors,
-        now: SystemTime,
-    ) -> Result<VerifiedPeer, VerifyError> {
-        verify_client(anchors, &self.peer, now)
-    }
-
     /// When the agent was last heard of.
     pub(crate) fn last_seen(&self, now: Timestamp) -> Timestamp {
         now.checked_sub(self.handle.activity().idle()).unwrap_or(now)
@@ -54,7 +38,6 @@ pub(crate) struct Admission {
     pub(crate) link: Arc<Link>,
     /// Cut when the connection may no longer speak for the custom resource: its streams for it end then.
     pub(crate) revoked: CancellationToken,
-    pub(crate) valid_until: SystemTime,
 }
 
 /// The way to one custom resource's plane.
@@ -107,6 +90,13 @@ impl Route {
         !same
     }
 
+    /// Adds a connection that is new.
+    pub(super) fn admit(&self, admission: Admission) {
+        let mut admissions = self.admissions.load_full().to_vec();
+        admissions.push(admission);
+        self.admissions.store(Arc::new(admissions));
+    }
+
     /// Forgets a connection that has ended. Its requests fail by themselves, and those that may are asked of another
     /// connection; a revocation would refuse them.
     pub(super) fn forget(&self, link: &Link) {
@@ -119,13 +109,20 @@ impl Route {
     pub(crate) fn status(&self, last_seen: Option<Timestamp>) -> Status {
         let now = Timestamp::now();
         let admissions = self.admissions.load();
-        let mut agents = BTreeMap::new();
+        let mut agents: BTreeMap<&str, Agent> = BTreeMap::new();
         for Admission { link, .. } in admissions.iter() {
-            agents.entry(link.instance.clone()).or_insert_with(|| Agent {
-                instance: link.instance.clone(),
-                version: link.version.clone(),
-                certificate_not_after: rfc3339_system(link.peer.not_after()),
-            });
+            let Speaker { peer, instance, version, cluster, allowed } = &link.speaker;
+            // The last connection says what holds now, the first since when.
+            let since = agents.get(instance.as_str()).map(|known| known.connected_at.clone());
+            let agent = Agent {
+                instance: instance.clone(),
+                version: version.clone(),
+                certificate_not_after: rfc3339_system(peer.not_after()),
+                connected_at: since.unwrap_or_else(|| rfc3339(link.connected_at)),
+                cluster: cluster.clone(),
+                narrowed: allowed.is_narrowed(),
+            };
+            agents.insert(instance, agent);
         }
         let seen = admissions.iter().map(|admission| admission.link.last_seen(now)).max().or(last_seen);
         Status::new(&self.plane.id, &self.cr, agents.into_values().collect(), seen)
