@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use buildplane_serve::Listener;
 use buildplane_tls::{AnchorStore, ServerIdentity};
 use buildplane_tunnel::Settings;
 
@@ -12,17 +13,17 @@ use crate::metrics::Metrics;
 
 /// Where agents connect.
 #[derive(Debug)]
-pub struct AgentListener {
+pub struct AgentListener<L = TcpListener> {
     /// Bound already, so that a taken port is found before anything starts.
-    pub listener: TcpListener,
+    pub listener: L,
     /// The certificate that agents verify.
     pub identity: ServerIdentity,
 }
 
 /// Where the control plane's own parts connect.
-pub struct InternalListener {
+pub struct InternalListener<L = TcpListener> {
     /// Bound already.
-    pub listener: TcpListener,
+    pub listener: L,
     /// The certificate that callers verify.
     pub identity: ServerIdentity,
     /// The CA of the callers' client certificates.
@@ -31,7 +32,7 @@ pub struct InternalListener {
     pub authorizer: Arc<dyn Authorizer>,
 }
 
-impl fmt::Debug for InternalListener {
+impl<L: fmt::Debug> fmt::Debug for InternalListener<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InternalListener").field("listener", &self.listener).finish_non_exhaustive()
     }
@@ -39,11 +40,11 @@ impl fmt::Debug for InternalListener {
 
 /// What a gateway needs.
 #[derive(Debug)]
-pub struct Config {
+pub struct Config<L: Listener = TcpListener> {
     /// Where agents connect.
-    pub agents: AgentListener,
+    pub agents: AgentListener<L>,
     /// Where the control plane's own parts connect.
-    pub internal: InternalListener,
+    pub internal: InternalListener<L>,
     /// Health, readiness and metrics, without TLS.
     pub health: Option<TcpListener>,
     /// The host names under which the TLS listeners answer, beside IP addresses; requests for any other are misdirected.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use buildplane_serve::{Limits as ServeLimits, serve, serve_plain};
+use buildplane_serve::{Limits as ServeLimits, Listener, serve, serve_plain};
 use buildplane_tls::{Alpn, ClientAuth, ServerConfig};
 
 use crate::agents::{self, Agents};
@@ -23,8 +24,8 @@ use crate::registry::{self, Registry};
 
 /// The cluster gateway.
 #[derive(Debug)]
-pub struct Gateway {
-    config: Config,
+pub struct Gateway<L: Listener = TcpListener> {
+    config: Config<L>,
     tls: Tls,
 }
 
@@ -34,9 +35,9 @@ struct Tls {
     internal: Arc<ServerConfig>,
 }
 
-impl Gateway {
+impl<L: Listener> Gateway<L> {
     /// A gateway that has not begun to serve.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    pub fn new(config: Config<L>) -> Result<Self, Error> {
         // A WebSocket begins as HTTP/1.1.
         let agents = config
             .agents
@@ -126,7 +127,7 @@ impl Gateway {
     }
 }
 
-fn internal(config: &Config, registry: &Arc<Registry>, stop: CancellationToken) -> Internal {
+fn internal<L: Listener>(config: &Config<L>, registry: &Arc<Registry>, stop: CancellationToken) -> Internal {
     let authorizer = &config.internal.authorizer;
     let planes = planes::router(Arc::new(Planes {
         registry: Arc::clone(registry),

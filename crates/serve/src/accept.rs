@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -20,6 +20,7 @@ use buildplane_tls::PeerCertificates;
 
 use crate::connection::{BoxError, Connection, Version};
 use crate::limits::Limits;
+use crate::listener::Listener;
 
 /// How long the loop rests when the system refuses to accept (no descriptors left, most often).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -27,14 +28,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves HTTP/1.1 and HTTP/2 over TLS until `shutdown`, then waits at most `limits.drain` for what is in flight.
 ///
 /// Returns an error only when the listener itself cannot be used.
-pub async fn serve<S, B>(
-    listener: TcpListener,
+pub async fn serve<L, S, B>(
+    listener: L,
     tls: Arc<ServerConfig>,
     service: S,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()>
 where
+    L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -45,13 +47,14 @@ where
 }
 
 /// Serves HTTP/1.1 without TLS: for health and metrics alone.
-pub async fn serve_plain<S, B>(
-    listener: TcpListener,
+pub async fn serve_plain<L, S, B>(
+    listener: L,
     service: S,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()>
 where
+    L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -61,14 +64,15 @@ where
     accept_loop(listener, None, service, limits, shutdown).await
 }
 
-async fn accept_loop<S, B>(
-    listener: TcpListener,
+async fn accept_loop<L, S, B>(
+    mut listener: L,
     acceptor: Option<TlsAcceptor>,
     service: S,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()>
 where
+    L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -118,23 +122,21 @@ where
     Ok(())
 }
 
-async fn one<S, B>(
-    stream: TcpStream,
+async fn one<T, S, B>(
+    stream: T,
     addr: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     service: S,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%addr, error = &error as &dyn StdError, "failed to set TCP_NODELAY");
-    }
     let Some(acceptor) = acceptor else {
         let connection = Connection { io: stream, version: Version::Http1, addr, peer: None };
         return connection.run(service, limits, shutdown).await;

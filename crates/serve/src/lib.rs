@@ -6,7 +6,9 @@
 mod accept;
 mod connection;
 mod limits;
+mod listener;
 
 pub use accept::{serve, serve_plain};
 pub use connection::{BoxError, PeerAddr};
 pub use limits::Limits;
+pub use listener::Listener;
