@@ -1,9 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::anchors::TrustAnchors;
 use crate::certified::CertifiedKey;
@@ -47,14 +50,7 @@ impl ClientIdentity {
         roots: &TrustAnchors,
         alpn: &[Alpn],
     ) -> Result<Arc<ClientConfig>, ClientConfigError> {
-        let authorities: Vec<_> = roots.iter().filter_map(|anchor| anchor.issuer.clone()).collect();
-        if authorities.is_empty() {
-            return Err(ClientConfigError::NoAuthority);
-        }
-        let store = Arc::new(RootCertStore { roots: authorities });
-        let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider()))
-            .build()
-            .map_err(ClientConfigError::Roots)?;
+        let verifier = verifier(roots)?;
         let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(ClientConfigError::Config)?
@@ -64,6 +60,58 @@ impl ClientIdentity {
         // A resumed session would keep presenting the certificate it began with.
         config.resumption = rustls::client::Resumption::disabled();
         Ok(Arc::new(config))
+    }
+}
+
+fn verifier(roots: &TrustAnchors) -> Result<Arc<WebPkiServerVerifier>, ClientConfigError> {
+    let authorities: Vec<_> = roots.iter().filter_map(|anchor| anchor.issuer.clone()).collect();
+    if authorities.is_empty() {
+        return Err(ClientConfigError::NoAuthority);
+    }
+    let store = Arc::new(RootCertStore { roots: authorities });
+    WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider()))
+        .build()
+        .map_err(ClientConfigError::Roots)
+}
+
+/// What a server presented in a handshake that was verified then, so that it can be judged again when trust changes or time
+/// has passed.
+#[derive(Debug, Clone)]
+pub struct ServerCertificates {
+    chain: Vec<CertificateDer<'static>>,
+    name: ServerName<'static>,
+}
+
+/// A server that is believed no longer.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what each variant means")]
+pub enum NotBelieved {
+    #[error("the trusted CAs cannot be used")]
+    Roots(#[source] ClientConfigError),
+    #[error("the server's certificate is refused")]
+    Certificate(#[source] rustls::Error),
+}
+
+impl ServerCertificates {
+    /// The chain of a finished handshake with a server that was verified for `name`.
+    pub fn of_connection(connection: &rustls::ClientConnection, name: &str) -> Option<Self> {
+        let chain: Vec<_> =
+            connection.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
+        let name = crate::connect::server_name(name).ok().filter(|_name| !chain.is_empty())?;
+        Some(Self { chain, name })
+    }
+
+    /// Whether a handshake at `now` under `roots` would believe this server.
+    pub fn verify(&self, roots: &TrustAnchors, now: SystemTime) -> Result<(), NotBelieved> {
+        let verifier = verifier(roots).map_err(NotBelieved::Roots)?;
+        let now =
+            UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
+        let none = || NotBelieved::Certificate(rustls::Error::NoCertificatesPresented);
+        let (leaf, intermediates) = self.chain.split_first().ok_or_else(none)?;
+        verifier
+            .verify_server_cert(leaf, intermediates, &self.name, &[], now)
+            .map(drop)
+            .map_err(NotBelieved::Certificate)
     }
 }
 

@@ -30,13 +30,17 @@ pub async fn connect<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let server_name =
-        ServerName::try_from(bare).map_err(|_invalid| ConnectError::Name { name: name.to_owned() })?;
+    let server_name = server_name(name)?;
     match tokio::time::timeout(deadline, TlsConnector::from(config).connect(server_name, io)).await {
         Ok(connected) => {
             connected.map_err(|source| ConnectError::Handshake { name: name.to_owned(), source })
         }
         Err(_elapsed) => Err(ConnectError::Timeout { name: name.to_owned() }),
     }
+}
+
+/// Takes an address as URLs write it, too.
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, ConnectError> {
+    let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    ServerName::try_from(bare).map_err(|_invalid| ConnectError::Name { name: name.to_owned() })
 }

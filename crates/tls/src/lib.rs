@@ -21,7 +21,7 @@ mod verify;
 pub use anchors::{AnchorError, AnchorStore, Fingerprint, TrustAnchors};
 pub use authority::{Authority, IssueError, LeafRequest, Usage};
 pub use certified::{CertifiedKey, KeyError};
-pub use client::{ClientConfigError, ClientIdentity};
+pub use client::{ClientConfigError, ClientIdentity, NotBelieved, ServerCertificates};
 pub use connect::{ConnectError, connect};
 pub use crypto::{Alpn, install_crypto};
 pub use peer::{MalformedPlaneSan, PeerCertificates, PlaneSan};

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use buildplane_tls::{
-    AnchorError, Authority, CertifiedKey, LeafRequest, PeerCertificates, PlaneSan, TrustAnchors, Usage,
-    VerifyError, verify_client,
+    Alpn, AnchorError, Authority, CertifiedKey, ClientAuth, ClientIdentity, LeafRequest, PeerCertificates,
+    PlaneSan, ServerCertificates, ServerIdentity, TrustAnchors, Usage, VerifyError, connect, verify_client,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -147,6 +147,33 @@ fn a_malformed_plane_name_is_an_error_not_an_absence() {
     {
         assert!(uri.parse::<PlaneSan>().is_err(), "{uri}");
     }
+}
+
+/// What a client sees of a server under `leaf`, whom it verifies under `roots` for `name`.
+async fn handshake(leaf: &CertifiedKey, roots: &TrustAnchors, name: &str) -> Option<ServerCertificates> {
+    let (client, server) = tokio::io::duplex(16 * 1024);
+    let accepted = ServerIdentity::new(leaf).server_config(ClientAuth::None, &[Alpn::Http1]).unwrap();
+    let offered = ClientIdentity::anonymous().client_config(roots, &[Alpn::Http1]).unwrap();
+    let (_served, connected) = tokio::join!(
+        tokio_rustls::TlsAcceptor::from(accepted).accept(server),
+        connect(offered, name, client, Duration::from_secs(5)),
+    );
+    ServerCertificates::of_connection(connected.ok()?.get_ref().1, name)
+}
+
+#[tokio::test]
+async fn a_server_is_judged_again_when_trust_changes() {
+    let (old, new) = (authority("gateway"), authority("gateway"));
+    let leaf = old.issue(LeafRequest::server(&["gateway.test"], &[], HOUR)).unwrap();
+    let server = handshake(&leaf, &old.anchors().unwrap(), "gateway.test").await.unwrap();
+    assert!(handshake(&leaf, &old.anchors().unwrap(), "other.test").await.is_none());
+    let both = TrustAnchors::parse(format!("{}{}", old.cert_pem(), new.cert_pem())).unwrap();
+    let now = SystemTime::now();
+    assert!(server.verify(&both, now).is_ok());
+    assert!(server.verify(&new.anchors().unwrap(), now).is_err(), "its authority was removed");
+    assert!(server.verify(&both, now + 2 * HOUR).is_err(), "it has expired");
+    let leaves_only = TrustAnchors::parse(leaf.cert_pem()).unwrap();
+    assert!(server.verify(&leaves_only, now).is_err(), "a leaf is no authority");
 }
 
 type Expected = fn(&AnchorError) -> bool;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -16,8 +16,25 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The most of a refusal's text that is repeated.
 const REASON: usize = 512;
 
-/// Opens the WebSocket on a connection that stands already (TCP, TLS). `request` gives the URI and further headers.
+/// A WebSocket that was opened.
+#[derive(Debug)]
+pub struct Opened<T> {
+    /// What it carries.
+    pub stream: ByteStream<T>,
+    /// The headers of the gateway's answer.
+    pub answer: HeaderMap,
+}
+
+/// As [`open`], where nobody asks what the gateway said of itself.
 pub async fn dial<T>(io: T, request: Request<()>, settings: &Settings) -> Result<ByteStream<T>, Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    open(io, request, settings).await.map(|opened| opened.stream)
+}
+
+/// Opens the WebSocket on a connection that stands already (TCP, TLS). `request` gives the URI and further headers.
+pub async fn open<T>(io: T, request: Request<()>, settings: &Settings) -> Result<Opened<T>, Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -42,5 +59,6 @@ where
     if response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).is_none_or(|chosen| chosen != SUBPROTOCOL) {
         return Err(Error::Subprotocol);
     }
-    Ok(ByteStream::new(websocket, settings.heartbeat))
+    let (head, _body) = response.into_parts();
+    Ok(Opened { stream: ByteStream::new(websocket, settings.heartbeat), answer: head.headers })
 }

@@ -25,7 +25,7 @@ mod upgrade;
 pub use activity::Activity;
 pub use agent::serve;
 pub use byte_stream::ByteStream;
-pub use dial::dial;
+pub use dial::{Opened, dial, open};
 pub use error::{Error, Rejected};
 pub use gateway::{Driver, GatewayEnd, Handle, RequestBody, StreamBody};
 pub use settings::Settings;

@@ -6,6 +6,8 @@ pub const CR: HeaderName = HeaderName::from_static("x-openchoreo-cr");
 pub const TARGET: HeaderName = HeaderName::from_static("x-openchoreo-target");
 /// The id that the gateway gave the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Which gateway replica accepted the agent: stands in the answer to the WebSocket handshake.
+pub const GATEWAY_INSTANCE: HeaderName = HeaderName::from_static("x-openchoreo-gateway-instance");
 
 /// What a caller's request may carry into the tunnel. A list of what is allowed, because every advisory about proxies is
 /// about a header that a list of what is forbidden forgot: credentials, impersonation, identities of front proxies,

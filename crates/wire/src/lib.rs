@@ -13,7 +13,9 @@ mod replicas;
 
 pub use allowed::{AllowedPlanes, InvalidPattern, MAX_PATTERNS, PlanePattern};
 pub use attributes::{Attributes, Resource, UnreadableRequest, Verb};
-pub use headers::{CR, REQUEST_ID, TARGET, forward_request, forward_response, forward_trailers};
+pub use headers::{
+    CR, GATEWAY_INSTANCE, REQUEST_ID, TARGET, forward_request, forward_response, forward_trailers,
+};
 pub use hello::{AgentHello, HelloError, is_claim};
 pub use path::{CanonicalPath, PathError};
 pub use query::{CanonicalQuery, Endless, QueryError};
