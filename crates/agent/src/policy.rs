@@ -2,11 +2,22 @@
 //! that no rule allows.
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use buildplane_api::meta::label;
 use buildplane_api::names::{CiNamespace, CrRef};
-use buildplane_wire::{AllowedPlanes, Attributes, Resource, Verb};
+use buildplane_wire::{AllowedPlanes, Attributes, CanonicalQuery, Resource, Verb};
 
-mod shipped;
+mod body;
+mod options;
+
+pub use body::BodyRule;
+
+/// The shipped policy as it is printed and documented.
+const SHIPPED: &str = include_str!("policy/shipped.yaml");
+
+/// A policy with more rules than this is refused: each request is held against all of them.
+const MAX_RULES: usize = 256;
 
 /// Rules of the build cluster's owner. What no rule allows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,6 +28,9 @@ pub struct Policy {
     pub allowed_planes: AllowedPlanes,
     /// What may be done with resources.
     pub rules: Vec<Rule>,
+    /// All that Roles made through the tunnel may grant.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
     /// Paths outside the resources that may be read: exact, or a prefix that ends in `*`.
     #[serde(default)]
     pub paths: Vec<String>,
@@ -38,6 +52,18 @@ pub struct Rule {
     pub verbs: Vec<Verb>,
 }
 
+/// What a Role may grant.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    /// API groups.
+    pub groups: Vec<String>,
+    /// Resources, with their subresources.
+    pub resources: Vec<String>,
+    /// Verbs, as Roles spell them.
+    pub verbs: Vec<String>,
+}
+
 /// Where a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,7 +72,10 @@ pub enum Scope {
     BuildNamespaces,
     /// For the Namespace objects of these namespaces themselves.
     BuildNamespaceObjects,
-    /// For cluster-scoped objects, which every custom resource sees alike.
+    /// Over all namespaces at once, for cluster-scoped custom resources alone, and only under a label selector that
+    /// requires our managed-by label.
+    Managed,
+    /// For requests without a namespace: cluster-scoped objects, which every custom resource sees alike.
     Cluster,
 }
 
@@ -58,21 +87,71 @@ pub struct Refusal {
     reason: String,
 }
 
-/// What a decision leaves to be checked in the request's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Refusal {
+    fn new(cr: &CrRef, reason: String) -> Self {
+        Self { cr: cr.to_string(), reason }
+    }
+}
+
+/// A text that is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidPolicy {
+    /// It cannot be read.
+    #[error("the policy cannot be read: {0}")]
+    Text(String),
+    /// It has too many rules.
+    #[error("the policy has more than {MAX_RULES} rules")]
+    TooLong,
+}
+
+/// What a decision leaves to be checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allowed {
     /// Nothing.
     AsAsked,
-    /// A Namespace is created: its name stands in the body alone, and must be that of a build namespace.
-    NamespaceInBody,
+    /// What is written stands in the body alone, and must be held against this before it is sent.
+    WithBody(BodyRule),
 }
 
 impl Policy {
+    /// The shipped policy: what builds need, in the namespaces of builds, and nothing else. No Secret is read, no command
+    /// runs in a pod, and no role reaches beyond a namespace.
+    ///
+    /// # Panics
+    /// If the file that is compiled in were no policy, which a test rules out.
+    pub fn builds() -> Self {
+        Self::from_yaml(SHIPPED).expect("the shipped file is a policy, as a test says")
+    }
+
+    /// The shipped policy as a file, with its comments.
+    pub const fn shipped_yaml() -> &'static str {
+        SHIPPED
+    }
+
+    /// Reads a policy file. Unknown keys are errors: a misspelled rule must not silently allow or refuse anything.
+    pub fn from_yaml(text: &str) -> Result<Self, InvalidPolicy> {
+        let policy: Self =
+            serde_saphyr::from_str(text).map_err(|error| InvalidPolicy::Text(error.to_string()))?;
+        if policy.rules.len() > MAX_RULES || policy.grants.len() > MAX_RULES || policy.paths.len() > MAX_RULES
+        {
+            return Err(InvalidPolicy::TooLong);
+        }
+        Ok(policy)
+    }
+
     /// Decides about one request.
-    pub fn decide(&self, cr: &CrRef, attributes: &Attributes) -> Result<Allowed, Refusal> {
-        let refuse = |reason: String| Err(Refusal { cr: cr.to_string(), reason });
+    pub fn decide(
+        &self,
+        cr: &CrRef,
+        attributes: &Attributes,
+        query: &CanonicalQuery,
+    ) -> Result<Allowed, Refusal> {
+        let refuse = |reason: String| Err(Refusal::new(cr, reason));
         if !self.allowed_planes.permits(cr) {
             return refuse("rule allowedPlanes does not list it".to_owned());
+        }
+        if let Err(reason) = options::judge(attributes, query) {
+            return refuse(reason);
         }
         let resource = match attributes {
             Attributes::Path { verb, path } => {
@@ -86,31 +165,28 @@ impl Policy {
         };
         let mut nearest = None;
         for rule in self.rules.iter().filter(|rule| rule.covers(resource)) {
-            match rule.allows(cr, resource) {
-                Ok(allowed) => return Ok(allowed),
+            match rule.allows(cr, resource, query) {
+                Ok(()) => return body::needed(resource).map_err(|reason| Refusal::new(cr, reason)),
                 Err(reason) => nearest = Some(reason),
             }
         }
         refuse(nearest.unwrap_or_else(|| format!("no rule allows to {resource}")))
     }
 
-    /// Whether a Namespace of this name may be created for the custom resource.
-    pub fn decide_namespace(&self, cr: &CrRef, name: &str) -> Result<(), Refusal> {
-        if is_build_namespace(cr, name) {
-            Ok(())
-        } else {
-            let reason = format!("namespace {name:?} is not one of its build namespaces");
-            Err(Refusal { cr: cr.to_string(), reason })
-        }
+    /// Decides about what a request writes.
+    pub fn decide_body(&self, cr: &CrRef, rule: &BodyRule, body: &Value) -> Result<(), Refusal> {
+        body::judge(self, cr, rule, body).map_err(|reason| Refusal::new(cr, reason))
     }
 }
 
 impl Rule {
     fn covers(&self, resource: &Resource) -> bool {
-        self.groups.contains(&resource.group) && self.resources.contains(&resource.qualified())
+        let is_meant =
+            self.scope != Scope::Managed || (resource.namespace.is_none() && resource.name.is_none());
+        is_meant && self.groups.contains(&resource.group) && self.resources.contains(&resource.qualified())
     }
 
-    fn allows(&self, cr: &CrRef, resource: &Resource) -> Result<Allowed, String> {
+    fn allows(&self, cr: &CrRef, resource: &Resource, query: &CanonicalQuery) -> Result<(), String> {
         let Self { name, scope, verbs, .. } = self;
         if !verbs.contains(&resource.verb) {
             let verbs: Vec<&str> = verbs.iter().map(|verb| verb.as_str()).collect();
@@ -118,20 +194,42 @@ impl Rule {
         }
         let within = |namespace: Option<&str>| namespace.is_some_and(|found| is_build_namespace(cr, found));
         match scope {
-            Scope::Cluster if resource.namespace.is_none() => Ok(Allowed::AsAsked),
-            Scope::BuildNamespaces if within(resource.namespace.as_deref()) => Ok(Allowed::AsAsked),
-            Scope::BuildNamespaceObjects if within(resource.name.as_deref()) => Ok(Allowed::AsAsked),
-            Scope::BuildNamespaceObjects if resource.verb == Verb::Create && resource.name.is_none() => {
-                Ok(Allowed::NamespaceInBody)
-            }
+            Scope::Cluster if resource.namespace.is_none() => Ok(()),
             Scope::Cluster => {
                 Err(format!("rule {name} is for cluster-scoped objects, and this would {resource}"))
+            }
+            Scope::BuildNamespaces if within(resource.namespace.as_deref()) => Ok(()),
+            Scope::BuildNamespaceObjects if within(resource.name.as_deref()) => Ok(()),
+            // The name stands in the body, which is judged as well.
+            Scope::BuildNamespaceObjects if resource.verb == Verb::Create && resource.name.is_none() => {
+                Ok(())
             }
             Scope::BuildNamespaces | Scope::BuildNamespaceObjects => {
                 Err(format!("rule {name} holds in {} only, and this would {resource}", build_namespaces(cr)))
             }
+            Scope::Managed if cr.namespace().is_some() => Err(format!(
+                "rule {name} is for cluster-scoped custom resources alone, and this would {resource} in all namespaces"
+            )),
+            Scope::Managed if requires_our_label(query) => Ok(()),
+            Scope::Managed => Err(format!(
+                "rule {name} wants the label selector {}={}, and this would {resource} in all namespaces without it",
+                label::MANAGED_BY,
+                label::MANAGED_BY_RUNS
+            )),
         }
     }
+}
+
+/// Whether nothing without our label can be seen. A selector is a conjunction, so that one requirement among others is
+/// enough; one with parentheses is not taken apart, because commas inside them part values.
+fn requires_our_label(query: &CanonicalQuery) -> bool {
+    let mut selectors = query.values("labelSelector");
+    let (Some(selector), None) = (selectors.next(), selectors.next()) else { return false };
+    let ours = |requirement: &str| {
+        let value = requirement.strip_prefix(label::MANAGED_BY).and_then(|rest| rest.strip_prefix('='));
+        value.map(|value| value.strip_prefix('=').unwrap_or(value)) == Some(label::MANAGED_BY_RUNS)
+    };
+    !selector.contains(['(', ')']) && selector.split(',').any(ours)
 }
 
 fn is_build_namespace(cr: &CrRef, namespace: &str) -> bool {

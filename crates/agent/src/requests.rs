@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header}
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::{CrRef, PlaneType};
@@ -20,8 +20,8 @@ use crate::metrics::{Code, Metrics};
 use crate::policy::{Allowed, Policy};
 use crate::until::Until;
 
-/// A Namespace object larger than this is not read.
-const NAMESPACE_BYTES: usize = 64 * 1024;
+/// An object that is to be judged and is larger than this is not read.
+const JUDGED_BYTES: usize = 64 * 1024;
 
 /// Carries requests out, as far as the policy allows.
 pub(crate) struct Requests {
@@ -82,12 +82,13 @@ impl Requests {
         let attributes = Attributes::read(&head.method, &path, &query).map_err(bad_request)?;
         let forbidden =
             |refusal: crate::policy::Refusal| Failure::new(StatusCode::FORBIDDEN, refusal.to_string());
-        let body = match self.policy.decide(&cr, &attributes).map_err(forbidden)? {
+        let body = match self.policy.decide(&cr, &attributes, &query).map_err(forbidden)? {
             Allowed::AsAsked => body.map_err(BoxError::from).boxed_unsync(),
-            Allowed::NamespaceInBody => {
-                let (name, body) = read_namespace(&head.headers, body).await?;
-                self.policy.decide_namespace(&cr, &name).map_err(forbidden)?;
-                body
+            Allowed::WithBody(rule) => {
+                let object = read_object(&head.headers, body).await?;
+                self.policy.decide_body(&cr, &rule, &object).map_err(forbidden)?;
+                // What was judged is sent, and not the text it was read from: no reader finds anything else in it.
+                full(object.to_string())
             }
         };
         let url = self.api.url(path.as_str(), query.as_str()).map_err(bad_request)?;
@@ -129,38 +130,23 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     }
 }
 
-/// Reads the Namespace that is to be created, whose name no URL shows.
-async fn read_namespace(headers: &HeaderMap, body: Incoming) -> Result<(String, RequestBody), Failure> {
-    #[derive(Deserialize)]
-    struct Named {
-        metadata: Metadata,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        name: String,
-        #[serde(default)]
-        generate_name: String,
-    }
+/// Reads an object whose writing is judged by more than its URL.
+async fn read_object(headers: &HeaderMap, body: Incoming) -> Result<Value, Failure> {
     let json = text(headers, &header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
     if !json || headers.contains_key(header::CONTENT_ENCODING) {
-        let message =
-            "a Namespace is created through the gateway as plain JSON only, so that its name can be judged";
+        let message = "this kind is written through the gateway as plain JSON only, so that it can be judged";
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
-    let body = Limited::new(body, NAMESPACE_BYTES)
+    let body = Limited::new(body, JUDGED_BYTES)
         .collect()
         .await
         .map_err(|error| Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?
         .to_bytes();
-    let named: Named =
-        serde_json::from_slice(&body).map_err(|error| bad_request(format!("no Namespace: {error}")))?;
-    if !named.metadata.generate_name.is_empty() {
-        return Err(Failure::new(StatusCode::FORBIDDEN, "a Namespace is created under a name of its own"));
-    }
-    let body =
-        Full::<Bytes>::new(body).map_err(|never: std::convert::Infallible| match never {}).boxed_unsync();
-    Ok((named.metadata.name, body))
+    serde_json::from_slice(&body).map_err(|error| bad_request(format!("the body is no object: {error}")))
+}
+
+fn full(body: impl Into<Bytes>) -> RequestBody {
+    Full::<Bytes>::new(body.into()).map_err(|never: std::convert::Infallible| match never {}).boxed_unsync()
 }
 
 /// What of the local API's answer enters the tunnel.

@@ -58,6 +58,11 @@ impl CanonicalQuery {
         self.pairs.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
+    /// Every key, decoded, as often as it stands there.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(key, _)| key.as_str())
+    }
+
     /// Whether the response goes on until somebody ends it, and how a reader takes its end.
     pub fn endless(&self) -> Option<Endless> {
         let set = |key| self.values(key).any(|value| matches!(value, "true" | "1"));

@@ -7,18 +7,23 @@ use super::*;
 const TEAM: &str = "buildplane/team/default";
 const CLUSTER: &str = "clusterbuildplane/_cluster/default";
 
-fn attributes(method: &str, target: &str) -> Result<Attributes, String> {
+fn read(method: &str, target: &str) -> Result<(Attributes, CanonicalQuery), String> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let path = CanonicalPath::parse(path).map_err(|error| error.to_string())?;
     let query = CanonicalQuery::parse(query).map_err(|error| error.to_string())?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    Attributes::read(&method, &path, &query).map_err(|error| error.to_string())
+    let attributes = Attributes::read(&method, &path, &query).map_err(|error| error.to_string())?;
+    Ok((attributes, query))
+}
+
+fn decide_by(policy: &Policy, cr: &str, method: &str, target: &str) -> Result<Allowed, String> {
+    let (attributes, query) = read(method, target)?;
+    let cr = cr.parse().map_err(|error: buildplane_api::NameError| error.to_string())?;
+    policy.decide(&cr, &attributes, &query).map_err(|refusal| refusal.to_string())
 }
 
 fn decide(cr: &str, method: &str, target: &str) -> Result<Allowed, String> {
-    let attributes = attributes(method, target)?;
-    let cr = cr.parse().map_err(|error: buildplane_api::NameError| error.to_string())?;
-    Policy::builds().decide(&cr, &attributes).map_err(|refusal| refusal.to_string())
+    decide_by(&Policy::builds(), cr, method, target)
 }
 
 #[test]
@@ -43,7 +48,7 @@ fn what_builds_need_is_allowed() {
         ("GET", "/apis/events.k8s.io/v1/namespaces/openchoreo-ci-team/events".to_owned()),
         ("PUT", "/apis/external-secrets.io/v1/namespaces/openchoreo-ci-team/externalsecrets/x".to_owned()),
         ("PATCH", format!("{ns}/configmaps/x")),
-        ("GET", "/apis/argoproj.io/v1alpha1/clusterworkflowtemplates/docker?x=y".to_owned()),
+        ("GET", "/apis/argoproj.io/v1alpha1/clusterworkflowtemplates/docker?resourceVersion=0".to_owned()),
         ("GET", "/apis/external-secrets.io/v1/clustersecretstores/default".to_owned()),
         ("GET", "/version".to_owned()),
         ("HEAD", "/healthz".to_owned()),
@@ -140,23 +145,6 @@ fn a_namespaced_custom_resource_is_confined_to_its_own_builds() {
 }
 
 #[test]
-fn a_namespace_is_created_under_its_own_name_only() {
-    assert_eq!(decide(TEAM, "POST", "/api/v1/namespaces"), Ok(Allowed::NamespaceInBody));
-    let policy = Policy::builds();
-    for (cr, name, allowed) in [
-        (TEAM, "openchoreo-ci-team", true),
-        (TEAM, "openchoreo-ci-other", false),
-        (TEAM, "kube-system", false),
-        (TEAM, "", false),
-        (CLUSTER, "openchoreo-ci-other", true),
-        (CLUSTER, "openchoreo-ci-", false),
-        (CLUSTER, "openchoreo-build-plane", false),
-    ] {
-        assert_eq!(policy.decide_namespace(&cr.parse().unwrap(), name).is_ok(), allowed, "{cr} {name}");
-    }
-}
-
-#[test]
 fn refusals_name_the_rule() {
     let refusal = decide(TEAM, "DELETE", "/api/v1/namespaces/openchoreo-ci-team/pods/x").unwrap_err();
     assert!(
@@ -171,22 +159,148 @@ fn refusals_name_the_rule() {
 fn the_owner_of_the_cluster_narrows_who_may_use_it() {
     let policy =
         Policy { allowed_planes: AllowedPlanes::only(vec![TEAM.parse().unwrap()]), ..Policy::builds() };
-    let version = attributes("GET", "/version").unwrap();
-    assert!(policy.decide(&TEAM.parse().unwrap(), &version).is_ok());
-    let refusal = policy.decide(&CLUSTER.parse().unwrap(), &version).unwrap_err();
-    assert!(refusal.to_string().contains("rule allowedPlanes"), "{refusal}");
+    assert!(decide_by(&policy, TEAM, "GET", "/version").is_ok());
+    let refusal = decide_by(&policy, CLUSTER, "GET", "/version").unwrap_err();
+    assert!(refusal.contains("rule allowedPlanes"), "{refusal}");
+}
+
+#[test]
+fn all_namespaces_are_seen_by_our_label_alone() {
+    let ours = "labelSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller";
+    let all = "/apis/argoproj.io/v1alpha1/workflows";
+    for query in [
+        ours.to_owned(),
+        format!("{ours}&watch=true&resourceVersion=1&allowWatchBookmarks=true"),
+        format!("{ours}&limit=500&continue=x"),
+        format!("{ours}%2Cx%3Dy%2C%21z"),
+        "labelSelector=x,openchoreo.dev/managed-by==workflowrun-controller".to_owned(),
+    ] {
+        assert_eq!(decide(CLUSTER, "GET", &format!("{all}?{query}")), Ok(Allowed::AsAsked), "{query}");
+        let refusal = decide(TEAM, "GET", &format!("{all}?{query}")).unwrap_err();
+        assert!(
+            refusal.contains("rule managed-workflows is for cluster-scoped custom resources alone"),
+            "{refusal}"
+        );
+    }
+    for query in [
+        "",
+        "watch=true",
+        "labelSelector=",
+        "labelSelector=openchoreo.dev/managed-by",
+        "labelSelector=openchoreo.dev/managed-by%21%3Dworkflowrun-controller",
+        "labelSelector=%21openchoreo.dev/managed-by",
+        "labelSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller2",
+        "labelSelector=openchoreo.dev/managed-by%3D",
+        "labelSelector=xopenchoreo.dev/managed-by%3Dworkflowrun-controller",
+        "labelSelector=a+in+(b,openchoreo.dev/managed-by%3Dworkflowrun-controller,c)",
+        "labelSelector=a+notin+(b,openchoreo.dev/managed-by=workflowrun-controller,c)",
+        "LabelSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller",
+        "fieldSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller",
+        "labelSelector=x&labelSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller",
+        "labelSelector=openchoreo.dev/managed-by%3Dworkflowrun-controller&labelSelector=x",
+    ] {
+        let refused = decide(CLUSTER, "GET", &format!("{all}?{query}"));
+        assert!(refused.as_ref().is_err_and(|refusal| refusal.contains("rule ")), "{query}: {refused:?}");
+    }
+    // Nothing but Workflows, and nothing but looking.
+    for (method, target) in [
+        ("GET", "/api/v1/pods"),
+        ("GET", "/api/v1/secrets"),
+        ("GET", "/apis/external-secrets.io/v1/externalsecrets"),
+        ("GET", "/api/v1/namespaces"),
+        ("DELETE", all),
+        ("POST", all),
+        ("GET", "/apis/argoproj.io/v1alpha1/namespaces/kube-system/workflows"),
+    ] {
+        assert!(decide(CLUSTER, method, &format!("{target}?{ours}")).is_err(), "{method} {target}");
+    }
+}
+
+#[test]
+fn options_that_nobody_listed_are_refused() {
+    let ns = "/api/v1/namespaces/openchoreo-ci-team";
+    let workflow = "/apis/argoproj.io/v1alpha1/namespaces/openchoreo-ci-team/workflows/x";
+    for (method, target) in [
+        ("GET", format!("{ns}/pods/x/log?insecureSkipTLSVerifyBackend=true")),
+        ("GET", format!("{ns}/pods/x/log?container=a&container=b")),
+        ("GET", format!("{ns}/pods?limit=1&limit=2")),
+        ("GET", format!("{ns}/pods?command=sh")),
+        ("GET", format!("{ns}/pods?shardSelector=x")),
+        ("PATCH", format!("{workflow}?dryRun=None")),
+        ("PATCH", format!("{workflow}?dryRun=All&dryRun=")),
+        ("PATCH", format!("{workflow}?fieldManager=a&fieldManager=b")),
+        ("DELETE", format!("{workflow}?ignoreStoreReadErrorWithClusterBreakingPotential=true")),
+        ("POST", format!("{ns}/serviceaccounts?propagationPolicy=Orphan")),
+        ("GET", "/version?x=y".to_owned()),
+    ] {
+        let refusal = decide(TEAM, method, &target).unwrap_err();
+        assert!(refusal.contains("rule options"), "{target}: {refusal}");
+    }
+    for (method, target) in [
+        ("GET", format!("{ns}/pods?limit=500&fieldSelector=metadata.name%3Dx")),
+        ("GET", format!("{ns}/pods/x/log?follow=true&tailLines=10&timestamps=true&container=main")),
+        ("PATCH", format!("{workflow}?fieldManager=kubectl&force=true&fieldValidation=Strict&dryRun=All")),
+        ("DELETE", format!("{workflow}?propagationPolicy=Background&gracePeriodSeconds=0")),
+        ("GET", "/api?timeout=32s".to_owned()),
+        ("GET", "/openapi/v3/apis/argoproj.io/v1alpha1?hash=AB&timeout=32s".to_owned()),
+    ] {
+        assert_eq!(decide(TEAM, method, &target), Ok(Allowed::AsAsked), "{target}");
+    }
 }
 
 #[test]
 fn an_unknown_key_of_a_policy_is_an_error() {
     let text =
         r#"{"rules":[{"name":"x","scope":"cluster","groups":[""],"resources":["nodes"],"verbs":["get"]}]}"#;
-    let policy: Policy = serde_json::from_str(text).unwrap();
-    let node = attributes("GET", "/api/v1/nodes/n").unwrap();
-    assert!(policy.decide(&TEAM.parse().unwrap(), &node).is_ok());
-    for broken in
-        [text.replace("rules", "rule"), text.replace("cluster", "everywhere"), text.replace("get", "*")]
-    {
-        assert!(serde_json::from_str::<Policy>(&broken).is_err(), "{broken}");
+    let policy = Policy::from_yaml(text).unwrap();
+    assert!(decide_by(&policy, TEAM, "GET", "/api/v1/nodes/n").is_ok());
+    for broken in [
+        text.replace("rules", "rule"),
+        text.replace("cluster", "everywhere"),
+        text.replace("get", "*"),
+        "rules: [".to_owned(),
+        String::new(),
+    ] {
+        assert!(Policy::from_yaml(&broken).is_err(), "{broken}");
+    }
+    let rule = "- {name: x, scope: cluster, groups: [], resources: [], verbs: []}\n";
+    assert!(matches!(
+        Policy::from_yaml(&format!("rules:\n{}", rule.repeat(MAX_RULES + 1))),
+        Err(InvalidPolicy::TooLong)
+    ));
+}
+
+#[test]
+fn the_reference_shows_the_shipped_policy_in_full() {
+    let reference = include_str!("../../../../docs/reference/agent-policy.md");
+    let shown =
+        reference.split("```yaml\n").find(|block| block.starts_with("# What custom resources may do"));
+    let shown = shown.and_then(|block| block.split("```").next());
+    assert_eq!(
+        shown,
+        Some(Policy::shipped_yaml()),
+        "copy crates/agent/src/policy/shipped.yaml into the reference"
+    );
+    assert!(!Policy::builds().allowed_planes.is_narrowed());
+}
+
+#[test]
+fn the_shipped_policy_grants_nothing_that_leads_further() {
+    for rule in Policy::builds().rules {
+        for resource in &rule.resources {
+            assert!(
+                !resource.contains('*') && !rule.groups.iter().any(|group| group.contains('*')),
+                "{}",
+                rule.name
+            );
+            let parts: Vec<&str> = resource.split('/').collect();
+            assert!(
+                !["secrets", "clusterroles", "clusterrolebindings", "nodes"].contains(&parts[0]),
+                "{resource}"
+            );
+            assert!(parts.get(1).is_none_or(|subresource| *subresource == "log"), "{resource}");
+        }
     }
 }
+
+mod bodies;

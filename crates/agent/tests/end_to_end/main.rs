@@ -7,6 +7,7 @@ mod backend;
 mod callers;
 mod clusters;
 mod feed;
+mod forged_gateway;
 mod lifecycle;
 mod requests;
 mod rig;
