@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, header};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Response as HandshakeResponse;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::SUBPROTOCOL;
 use crate::byte_stream::ByteStream;
@@ -44,21 +46,32 @@ where
         handshake.headers_mut().append(name, value.clone());
     }
     handshake.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let opened = client_async_with_config(handshake, io, Some(websocket()));
-    let (websocket, response) = match tokio::time::timeout(HANDSHAKE, opened).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(WsError::Http(response))) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            let text = String::from_utf8_lossy(body);
-            let reason = text.chars().filter(|c| !c.is_control()).take(REASON).collect();
-            return Err(Error::Refused { status: response.status(), reason });
-        }
-        Ok(Err(error)) => return Err(Error::Handshake(Box::new(error))),
-        Err(_elapsed) => return Err(Error::HandshakeTimeout),
-    };
+    let (websocket, response) = self::handshake(handshake, io, websocket()).await?;
     if response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).is_none_or(|chosen| chosen != SUBPROTOCOL) {
         return Err(Error::Subprotocol);
     }
     let (head, _body) = response.into_parts();
     Ok(Opened { stream: ByteStream::new(websocket, settings.heartbeat), answer: head.headers })
+}
+
+/// The client's side of a WebSocket handshake, within its deadline.
+pub(crate) async fn handshake<T>(
+    request: Request<()>,
+    io: T,
+    config: WebSocketConfig,
+) -> Result<(WebSocketStream<T>, HandshakeResponse), Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    match tokio::time::timeout(HANDSHAKE, client_async_with_config(request, io, Some(config))).await {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(WsError::Http(response))) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let text = String::from_utf8_lossy(body);
+            let reason = text.chars().filter(|c| !c.is_control()).take(REASON).collect();
+            Err(Error::Refused { status: response.status(), reason })
+        }
+        Ok(Err(error)) => Err(Error::Handshake(Box::new(error))),
+        Err(_elapsed) => Err(Error::HandshakeTimeout),
+    }
 }

@@ -37,6 +37,21 @@ pub enum Error {
     /// The connection is closed or closing; nothing of the request was sent.
     #[error("the tunnel connection is closed")]
     Closed,
+    /// The request's body failed, or is larger than the agent's protocol can carry.
+    #[error("the request's body cannot be sent")]
+    RequestBody(#[source] BoxError),
+    /// The agent did not answer in time.
+    #[error("the agent did not answer in time")]
+    Deadline,
+    /// The agent's answer breaks its protocol.
+    #[error("the agent's answer breaks the protocol")]
+    Answer(#[source] BoxError),
+    /// The WebSocket failed.
+    #[error("the WebSocket failed")]
+    WebSocket(#[source] BoxError),
+    /// Nothing was heard of the other end for too long.
+    #[error("nothing was heard of the other end for two heartbeats")]
+    Silent,
     /// The stream failed after the request may have been sent.
     #[error("the stream was reset")]
     Stream(#[source] hyper::Error),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +19,7 @@ use crate::activity::Activity;
 use crate::byte_stream::ByteStream;
 use crate::error::{Error, Rejected};
 use crate::executor::ConnectionExecutor;
+use crate::json::JsonHandle;
 use crate::settings::{FRAME, Settings};
 
 /// The body of a request on its way to the agent.
@@ -47,13 +49,13 @@ where
         let (send, connection) = handshake.await.map_err(Error::Http2Handshake)?;
         let n_streams = usize::try_from(settings.streams).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let closing = CancellationToken::new();
-        let handle = Handle {
+        let handle = Handle(Kind::Http2(Http2Handle {
             send,
             streams: Arc::new(Semaphore::new(n_streams)),
             n_streams,
             activity,
             closing: closing.clone(),
-        };
+        }));
         let driver = Driver { connection, executor, closing, drain: settings.drain };
         Ok(Self { handle, driver })
     }
@@ -76,9 +78,18 @@ fn builder(settings: &Settings, executor: ConnectionExecutor) -> Builder<Connect
     builder
 }
 
-/// Sends requests into one tunnel connection.
+/// Sends requests into one agent connection, in whichever protocol the agent speaks.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct Handle(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Http2(Http2Handle),
+    Json(JsonHandle),
+}
+
+#[derive(Debug, Clone)]
+struct Http2Handle {
     send: SendRequest<RequestBody>,
     streams: Arc<Semaphore>,
     n_streams: usize,
@@ -87,12 +98,66 @@ pub struct Handle {
 }
 
 impl Handle {
+    pub(crate) fn json(handle: JsonHandle) -> Self {
+        Self(Kind::Json(handle))
+    }
+
     /// Sends a request and waits for the head of its response.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future, or the response's body, resets the stream: the far end sees it within a round trip.
+    /// Dropping the future, or the response's body, resets the stream: the far end sees it within a round trip. An agent
+    /// that speaks upstream's protocol goes on with its work, and nobody hears of it.
     pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<StreamBody>, Rejected<RequestBody>> {
+        match &self.0 {
+            Kind::Http2(handle) => handle.send(request).await,
+            Kind::Json(handle) => handle.send(request).await,
+        }
+    }
+
+    /// Whether responses may go on as long as they like: a watch, a log that is followed. Otherwise each is whole when it
+    /// is answered, and one without an end never is.
+    pub fn streams(&self) -> bool {
+        match &self.0 {
+            Kind::Http2(_) => true,
+            Kind::Json(_) => false,
+        }
+    }
+
+    /// Whether new requests are refused: the connection has ended, or is ending.
+    pub fn is_closed(&self) -> bool {
+        match &self.0 {
+            Kind::Http2(handle) => handle.is_closed(),
+            Kind::Json(handle) => handle.is_closed(),
+        }
+    }
+
+    /// How many streams are open.
+    pub fn n_open(&self) -> usize {
+        match &self.0 {
+            Kind::Http2(handle) => handle.n_streams.saturating_sub(handle.streams.available_permits()),
+            Kind::Json(handle) => handle.n_open(),
+        }
+    }
+
+    /// What the connection has carried.
+    pub fn activity(&self) -> &Activity {
+        match &self.0 {
+            Kind::Http2(handle) => &handle.activity,
+            Kind::Json(handle) => handle.activity(),
+        }
+    }
+}
+
+impl Http2Handle {
+    fn is_closed(&self) -> bool {
+        self.closing.is_cancelled() || self.send.is_closed()
+    }
+
+    async fn send(
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<StreamBody>, Rejected<RequestBody>> {
@@ -103,7 +168,7 @@ impl Handle {
             return Err(Rejected { error: Error::Busy, request: Some(Box::new(request)) });
         };
         match self.send.clone().try_send_request(request).await {
-            Ok(response) => Ok(response.map(|body| StreamBody { body, _permit: permit })),
+            Ok(response) => Ok(response.map(|body| StreamBody { body: Either::Left(body), _permit: permit })),
             Err(mut failed) => {
                 let request = failed.take_message().map(Box::new);
                 let error =
@@ -111,21 +176,6 @@ impl Handle {
                 Err(Rejected { error, request })
             }
         }
-    }
-
-    /// Whether new requests are refused: the connection has ended, or is ending.
-    pub fn is_closed(&self) -> bool {
-        self.closing.is_cancelled() || self.send.is_closed()
-    }
-
-    /// How many streams are open.
-    pub fn n_open(&self) -> usize {
-        self.n_streams.saturating_sub(self.streams.available_permits())
-    }
-
-    /// What the connection has carried.
-    pub fn activity(&self) -> &Activity {
-        &self.activity
     }
 }
 
@@ -172,8 +222,15 @@ where
 /// The body of a response out of the tunnel. Dropping it resets the stream.
 #[derive(Debug)]
 pub struct StreamBody {
-    body: Incoming,
+    body: Either<Incoming, Full<Bytes>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl StreamBody {
+    /// A body that came as a whole.
+    pub(crate) fn whole(body: Full<Bytes>, permit: OwnedSemaphorePermit) -> Self {
+        Self { body: Either::Right(body), _permit: permit }
+    }
 }
 
 impl Body for StreamBody {
@@ -184,7 +241,10 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx).map_err(Error::Stream)
+        match &mut self.body {
+            Either::Left(body) => Pin::new(body).poll_frame(cx).map_err(Error::Stream),
+            Either::Right(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,7 +10,8 @@
 //!
 //! Both ends are generic over the byte stream below the WebSocket and know neither TLS nor Kubernetes. Flow control is a
 //! correctness rule here: the connection's window holds every stream's window, so that bodies nobody reads stall nobody
-//! else (see [`Settings`]). Start reading at [`GatewayEnd`] and [`serve`].
+//! else (see [`Settings`]). Start reading at [`GatewayEnd`] and [`serve`]. Beside it stands upstream's protocol, [`json`],
+//! for agents that speak no other.
 
 mod activity;
 mod agent;
@@ -19,6 +20,7 @@ mod dial;
 mod error;
 mod executor;
 mod gateway;
+pub mod json;
 mod settings;
 mod upgrade;
 
@@ -29,7 +31,7 @@ pub use dial::{Opened, dial, open};
 pub use error::{Error, Rejected};
 pub use gateway::{Driver, GatewayEnd, Handle, RequestBody, StreamBody};
 pub use settings::Settings;
-pub use upgrade::{Accepted, Upgrade, UpgradeError};
+pub use upgrade::{Accepted, Protocol, Upgrade, UpgradeError};
 
 /// The WebSocket subprotocol: binary messages carry one HTTP/2 connection whose client is the gateway.
 pub const SUBPROTOCOL: &str = "h2.tunnel.openchoreo.dev";

@@ -3,11 +3,12 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::SUBPROTOCOL;
 use crate::byte_stream::ByteStream;
 use crate::error::Error;
+use crate::json;
 use crate::settings::{Settings, websocket};
 
 /// Why a request is no handshake of an agent.
@@ -25,16 +26,36 @@ pub enum UpgradeError {
     Subprotocol,
 }
 
+/// What an agent speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/2, under our subprotocol.
+    Http2,
+    /// Upstream's, which has no subprotocol: see [`json`].
+    Json,
+}
+
 /// An agent's WebSocket handshake that was found sound and is not answered yet.
 #[derive(Debug)]
 pub struct Upgrade {
+    protocol: Protocol,
     accept: HeaderValue,
     upgraded: OnUpgrade,
 }
 
 impl Upgrade {
-    /// Checks the handshake of `request`, which must come from an HTTP/1.1 connection with upgrades.
+    /// Checks the handshake of `request`, which must come from an HTTP/1.1 connection with upgrades and offer our
+    /// subprotocol.
     pub fn check<B>(request: &mut Request<B>) -> Result<Self, UpgradeError> {
+        let upgrade = Self::check_any(request)?;
+        match upgrade.protocol {
+            Protocol::Http2 => Ok(upgrade),
+            Protocol::Json => Err(UpgradeError::Subprotocol),
+        }
+    }
+
+    /// As [`check`](Self::check), and takes agents of upstream as well, which offer no subprotocol.
+    pub fn check_any<B>(request: &mut Request<B>) -> Result<Self, UpgradeError> {
         let headers = request.headers();
         // An agent is no browser: a page in one must not be able to open a tunnel.
         if headers.contains_key(header::ORIGIN) {
@@ -48,13 +69,22 @@ impl Upgrade {
         {
             return Err(UpgradeError::NotAWebSocket);
         }
-        if !has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        let protocol = if has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+            Protocol::Http2
+        } else if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
             return Err(UpgradeError::Subprotocol);
-        }
+        } else {
+            Protocol::Json
+        };
         let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
             .map_err(|_not_a_header| UpgradeError::NotAWebSocket)?;
         let upgraded = hyper::upgrade::on(request);
-        Ok(Self { accept, upgraded })
+        Ok(Self { protocol, accept, upgraded })
+    }
+
+    /// What the agent will speak.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The answer 101, and what becomes the byte stream once it is sent.
@@ -65,7 +95,9 @@ impl Upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        if self.protocol == Protocol::Http2 {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        }
         (response, Accepted(self.upgraded))
     }
 }
@@ -77,10 +109,18 @@ pub struct Accepted(OnUpgrade);
 impl Accepted {
     /// Waits until the answer is sent.
     pub async fn byte_stream(self, settings: &Settings) -> Result<ByteStream<TokioIo<Upgraded>>, Error> {
+        Ok(ByteStream::new(self.websocket(websocket()).await?, settings.heartbeat))
+    }
+
+    /// Waits until the answer is sent; for an agent of upstream.
+    pub async fn json(self, settings: json::Settings) -> Result<json::GatewayEnd<TokioIo<Upgraded>>, Error> {
+        let websocket = self.websocket(settings.websocket()).await?;
+        Ok(json::GatewayEnd::new(websocket, settings))
+    }
+
+    async fn websocket(self, config: WebSocketConfig) -> Result<WebSocketStream<TokioIo<Upgraded>>, Error> {
         let upgraded = self.0.await.map_err(|error| Error::Handshake(Box::new(error)))?;
-        let io = TokioIo::new(upgraded);
-        let websocket = WebSocketStream::from_raw_socket(io, Role::Server, Some(websocket())).await;
-        Ok(ByteStream::new(websocket, settings.heartbeat))
+        Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await)
     }
 }
 
