@@ -17,7 +17,6 @@ mod git;
 mod logging;
 mod output;
 mod parameters;
-mod purge;
 mod resources;
 mod rest;
 mod runs;

@@ -168,7 +168,14 @@ fn purge_removes_only_what_is_ours() {
     let scratch = TempDir::new().expect("a temporary directory");
     fs::write(scratch.path().join("precious"), "1").expect("a file");
     let refused = run(scratch.path(), &["down", "--purge"]);
-    assert!(!refused.success(), "{refused}");
+    assert_eq!(refused.code, Some(6), "{refused}");
     assert!(refused.stderr.contains("holds precious, which is not buildplane's"), "{refused}");
-    assert!(scratch.path().join("precious").exists());
+    // Nor does a platform settle there, and it leaves nothing behind.
+    for mode in [&["up", "--ports", "auto"][..], &["up", "--detach", "--ports", "auto"]] {
+        let refused = run(scratch.path(), mode);
+        assert_eq!(refused.code, Some(6), "{refused}");
+        assert!(refused.stderr.contains("holds precious"), "{refused}");
+    }
+    let left: Vec<_> = fs::read_dir(scratch.path()).expect("a directory").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }

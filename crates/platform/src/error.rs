@@ -20,6 +20,9 @@ pub enum Error {
     /// The data directory holds what a platform has not put there.
     #[error("the directory {path} holds {}, which is not buildplane's", stranger.display())]
     NotOurs { path: PathBuf, stranger: OsString },
+    /// A workspace that a build left behind cannot be removed.
+    #[error("cannot remove the workspaces of builds in {path}")]
+    Workspaces { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// A file of the data directory does not hold what was written to it.
     #[error("the file {path} is damaged")]
     Damaged { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use buildplane_executor::{Bubblewrap, Executor as _};
+
 use crate::Error;
 use crate::lock::Lock;
 
@@ -21,13 +23,30 @@ impl Layout {
         Self { root: root.into() }
     }
 
-    /// Makes the directories that are missing, mode 0700. Refuses a directory that belongs to somebody else, or that
-    /// holds what is not ours: it would be closed to others now and removed by a purge.
-    pub(crate) fn create(&self) -> Result<(), Error> {
+    /// Refuses a directory that belongs to somebody else, or that is none of ours and holds something: it would be
+    /// closed to others and filled. Changes nothing; a directory that does not exist is fine.
+    ///
+    /// Of a data directory that a platform has lived in, returns what else lies there: a reason for a word, not for
+    /// refusing to start.
+    pub fn check(&self) -> Result<Vec<OsString>, Error> {
         self.check_owner()?;
-        if let Some(stranger) = self.strangers()?.into_iter().next() {
-            return Err(Error::NotOurs { path: self.root.clone(), stranger });
+        let strangers = self.strangers()?;
+        match strangers.first() {
+            Some(stranger) if !self.is_lived_in() => {
+                Err(Error::NotOurs { path: self.root.clone(), stranger: stranger.clone() })
+            }
+            _ => Ok(strangers),
         }
+    }
+
+    /// Whether a platform has been here: it has made its keys, which nobody else has reason to.
+    fn is_lived_in(&self) -> bool {
+        self.authority("control-plane").is_file() && self.control_plane().is_dir()
+    }
+
+    /// Makes the directories that are missing, mode 0700, after [`Layout::check`], whose answer it passes on.
+    pub(crate) fn create(&self) -> Result<Vec<OsString>, Error> {
+        let strangers = self.check()?;
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         for dir in [
@@ -42,7 +61,8 @@ impl Layout {
             builder.create(&dir).map_err(|source| Error::path("create the directory", &dir, source))?;
         }
         fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
-            .map_err(|source| Error::path("close the directory to others", &self.root, source))
+            .map_err(|source| Error::path("close the directory to others", &self.root, source))?;
+        Ok(strangers)
     }
 
     fn check_owner(&self) -> Result<(), Error> {
@@ -113,6 +133,10 @@ impl Layout {
     pub(crate) fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
+    /// Key and certificate of one of the platform's authorities.
+    pub(crate) fn authority(&self, what: &str) -> PathBuf {
+        self.pki().join(format!("{what}-ca.pem"))
+    }
     pub(crate) fn registry(&self) -> PathBuf {
         self.root.join("registry")
     }
@@ -170,18 +194,20 @@ fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// Removes a data directory and everything in it, unless a platform runs on it.
 ///
 /// Refuses a directory that does not look like one of ours, or that holds anything else, so that a mistyped
-/// `--data-dir` deletes nothing.
-pub fn purge(root: &Path) -> Result<(), Error> {
+/// `--data-dir` deletes nothing. Nothing is removed before that is known.
+pub async fn purge(root: &Path) -> Result<(), Error> {
     let layout = Layout::new(root);
     match fs::metadata(root) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return remove_link(root),
         Err(source) => return Err(Error::path("read the directory", root, source)),
         Ok(_) => {}
     }
+    layout.check_owner()?;
     if let Some(stranger) = layout.strangers()?.into_iter().next() {
         return Err(Error::NotOurs { path: root.to_owned(), stranger });
     }
     let lock = Lock::hold(&layout)?;
+    remove_workspaces(&layout.node().join("volumes")).await?;
     let cannot = |source| Error::path("remove the directory", root, source);
     // The lock's file last: as long as it is there, nobody else starts here.
     for name in OURS.into_iter().filter(|name| *name != LOCK) {
@@ -194,6 +220,23 @@ pub fn purge(root: &Path) -> Result<(), Error> {
     let there = fs::canonicalize(root).map_err(cannot)?;
     fs::remove_dir(there).map_err(cannot)?;
     remove_link(root)
+}
+
+/// Workspaces of builds that were in flight belong to subordinate ids, which an ordinary user cannot remove directly;
+/// who made them, removes them.
+async fn remove_workspaces(volumes: &Path) -> Result<(), Error> {
+    if !volumes.is_dir() {
+        return Ok(());
+    }
+    let removed: Result<(), Box<dyn std::error::Error + Send + Sync>> = async {
+        let executor = Bubblewrap::new(buildplane_executor::Config::new(volumes))?;
+        for volume in executor.volumes()? {
+            executor.remove_volume(&volume).await?;
+        }
+        Ok(())
+    }
+    .await;
+    removed.map_err(|source| Error::Workspaces { path: volumes.to_owned(), source })
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -224,8 +267,8 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    #[test]
-    fn a_directory_with_other_peoples_files_is_neither_taken_nor_closed_nor_removed() {
+    #[tokio::test]
+    async fn a_directory_with_other_peoples_files_is_neither_taken_nor_closed_nor_removed() {
         let home = tempfile::tempdir().unwrap();
         // `lock` alone says nothing: /var has one.
         for name in ["lock", "thesis.txt"] {
@@ -236,12 +279,31 @@ mod tests {
         assert!(taken.to_string().ends_with("holds thesis.txt, which is not buildplane's"), "{taken}");
         assert!(taken.hint().is_some());
         assert_eq!(mode(home.path()), 0o755);
-        assert!(matches!(purge(home.path()), Err(Error::NotOurs { .. })));
+        assert!(matches!(purge(home.path()).await, Err(Error::NotOurs { .. })));
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
     }
 
-    #[test]
-    fn what_was_made_goes_with_a_purge_also_through_a_link_and_twice() {
+    #[tokio::test]
+    async fn a_data_directory_with_one_file_too_many_is_used_and_not_purged() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path().join("data"));
+        assert!(layout.create().unwrap().is_empty());
+        fs::create_dir_all(layout.node().join("volumes/kept")).unwrap();
+        fs::write(layout.root().join("notes.txt"), "mine").unwrap();
+        assert!(matches!(layout.create(), Err(Error::NotOurs { .. })), "no platform has lived here");
+        fs::write(layout.authority("control-plane"), "").unwrap();
+        assert_eq!(layout.create().unwrap(), ["notes.txt"]);
+        assert!(matches!(purge(layout.root()).await, Err(Error::NotOurs { .. })));
+        assert!(layout.node().join("volumes/kept").is_dir(), "a purge that is refused has removed nothing");
+        fs::remove_file(layout.root().join("notes.txt")).unwrap();
+        let running = Lock::take(&layout).unwrap();
+        assert!(matches!(purge(layout.root()).await, Err(Error::InUse { .. })));
+        assert!(layout.node().join("volumes/kept").is_dir());
+        drop(running);
+    }
+
+    #[tokio::test]
+    async fn what_was_made_goes_with_a_purge_also_through_a_link_and_twice() {
         let home = tempfile::tempdir().unwrap();
         let (data, link) = (home.path().join("data"), home.path().join("link"));
         fs::create_dir(&data).unwrap();
@@ -252,20 +314,20 @@ mod tests {
         assert_eq!(mode(&data), 0o700);
         // A crash in the middle of a write leaves such a file.
         fs::write(data.join("platform.json.new"), "{").unwrap();
-        purge(&link).unwrap();
-        purge(&link).unwrap();
+        purge(&link).await.unwrap();
+        purge(&link).await.unwrap();
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
-    #[test]
-    fn a_running_platform_is_not_purged() {
+    #[tokio::test]
+    async fn a_running_platform_is_not_purged() {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::new(home.path().join("data"));
         layout.create().unwrap();
         let running = Lock::take(&layout).unwrap();
-        assert!(matches!(purge(layout.root()), Err(Error::InUse { .. })));
+        assert!(matches!(purge(layout.root()).await, Err(Error::InUse { .. })));
         drop(running);
-        purge(layout.root()).unwrap();
+        purge(layout.root()).await.unwrap();
         assert!(!layout.root().exists());
     }
 }

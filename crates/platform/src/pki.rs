@@ -7,7 +7,6 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,19 +40,18 @@ pub(crate) struct Trust {
 impl Pki {
     /// Reads the authorities of a data directory, or makes them.
     pub(crate) fn ensure(layout: &Layout) -> Result<Self, Error> {
-        let directory = layout.pki();
         Ok(Self {
-            control_plane: Trust::ensure(&directory, "control-plane")?,
-            build_plane: Trust::ensure(&directory, "build-plane")?,
-            gateway: Trust::ensure(&directory, "cluster-gateway")?,
-            services: Trust::ensure(&directory, "services")?,
+            control_plane: Trust::ensure(layout, "control-plane")?,
+            build_plane: Trust::ensure(layout, "build-plane")?,
+            gateway: Trust::ensure(layout, "cluster-gateway")?,
+            services: Trust::ensure(layout, "services")?,
         })
     }
 }
 
 impl Trust {
-    fn ensure(directory: &Path, what: &'static str) -> Result<Self, Error> {
-        let path = directory.join(format!("{what}-ca.pem"));
+    fn ensure(layout: &Layout, what: &'static str) -> Result<Self, Error> {
+        let path = layout.authority(what);
         let authority = match fs::read_to_string(&path) {
             Ok(pem) => {
                 let key = pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len());

@@ -5,6 +5,7 @@
 //!                                                                 ▶ own plane registered ▶ its status Ready ▶ up
 //! ```
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,11 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
+    /// The data directory holds what the platform has not put there; it stays, and no purge will remove it.
+    ForeignFiles {
+        /// What it is.
+        names: Vec<OsString>,
+    },
     /// Both Kubernetes APIs answer.
     ApisReady,
     /// Gateway, registry and git server answer.
@@ -74,8 +80,11 @@ impl Platform {
     pub async fn start(options: Options, progress: impl Fn(Progress)) -> Result<Self, Error> {
         let began = Instant::now();
         let layout = Layout::new(options.data_dir);
-        layout.create()?;
+        let strangers = layout.create()?;
         let lock = Lock::take(&layout)?;
+        if !strangers.is_empty() {
+            progress(Progress::ForeignFiles { names: strangers });
+        }
         state::clear(&layout);
         let mut tasks = Tasks::new();
         let up =

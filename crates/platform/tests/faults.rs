@@ -91,9 +91,9 @@ async fn a_running_platform_bears_neither_a_second_one_nor_a_purge_and_leaves_no
     let running = Life::start(&home).await;
     let Err(Error::InUse { pid, .. }) = Life::try_start(&home).await else { panic!("started twice") };
     assert_eq!(pid, std::process::id());
-    assert!(matches!(purge(home.layout().root()), Err(Error::InUse { .. })));
+    assert!(matches!(purge(home.layout().root()).await, Err(Error::InUse { .. })));
     running.stop().await;
-    purge(home.layout().root()).unwrap();
+    purge(home.layout().root()).await.unwrap();
     assert!(!home.layout().root().exists());
 }
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use buildplane_platform::{Layout, state};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::commands::up::explain;
 use crate::connection::DataDirArgs;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
 use crate::output::line;
-use crate::purge::purge;
 
 /// Stop the local platform
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: DownArgs) -> Result<ExitStatus> {
         None => line(format_args!("no platform runs on {}", data_dir.display()))?,
     }
     if args.purge {
-        purge(&data_dir).await?;
+        buildplane_platform::purge(&data_dir).await.map_err(explain)?;
         line(format_args!("{} is removed", data_dir.display()))?;
     }
     Ok(ExitStatus::Success)

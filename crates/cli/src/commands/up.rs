@@ -10,6 +10,7 @@ use crate::connection::DataDirArgs;
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Result};
 use crate::output::line;
+use crate::output::sanitize::sanitize;
 use crate::output::terminal::{Color, Paint, seconds};
 use crate::signals::Interrupts;
 use announce::Announcement;
@@ -109,6 +110,13 @@ fn describe(paint: Paint, progress: &Progress) -> String {
             }
             text
         }
+        Progress::ForeignFiles { names } => {
+            let names: Vec<_> = names.iter().map(|name| sanitize(name.as_encoded_bytes())).collect();
+            format!(
+                "! the data directory also holds {}, which is not buildplane's; `down --purge` will not remove it",
+                names.join(", ")
+            )
+        }
         other => done(&format!("{other:?}")),
     }
 }
@@ -135,7 +143,11 @@ fn instructions(platform: &Platform) -> Vec<String> {
 pub(crate) fn explain(error: Error) -> Failure {
     let hint = error.hint();
     let exit = match &error {
-        Error::InUse { .. } | Error::ForeignDirectory { .. } | Error::PortTaken { .. } => ExitStatus::Refused,
+        Error::InUse { .. }
+        | Error::ForeignDirectory { .. }
+        | Error::NotOurs { .. }
+        | Error::Damaged { .. }
+        | Error::PortTaken { .. } => ExitStatus::Refused,
         Error::NotReady { .. } => ExitStatus::TimedOut,
         _ => ExitStatus::Error,
     };

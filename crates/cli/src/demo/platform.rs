@@ -84,5 +84,5 @@ pub(super) async fn connect(narrator: Narrator, scratch: &Path) -> Result<Demo> 
 
 /// Removes the platform's data.
 pub(super) async fn purge(scratch: &Path) -> Result<()> {
-    crate::purge::purge(&data_dir(scratch)).await
+    buildplane_platform::purge(&data_dir(scratch)).await.map_err(explain)
 }

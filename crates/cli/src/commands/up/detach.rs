@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::announce::Announcement;
+use super::explain;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
 use crate::output::line;
@@ -24,6 +25,8 @@ const LOG_TAIL: usize = 5;
 pub(super) async fn run(data_dir: &Path, ports: &str) -> Result<ExitStatus> {
     let mut interrupts = Interrupts::listen()?;
     let layout = Layout::new(data_dir);
+    // Before anything of ours lies there. The platform's own process checks again.
+    layout.check().map_err(explain)?;
     let log = open_log(&layout)?;
     let binary = std::env::current_exe().context("cannot find the buildplane binary")?;
     let mut command = Command::new(binary);
