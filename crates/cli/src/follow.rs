@@ -6,6 +6,7 @@
 //!  pods ──▶ one log a pod ────▶ ┘
 //! ```
 
+mod blocked;
 mod cursor;
 mod lines;
 mod pods;
@@ -23,8 +24,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use blocked::BlockedArgs;
 pub(crate) use pods::{LogOptions, read_log};
 pub(crate) use view::{View, ViewOptions, failure_reason};
+
+use blocked::Blocked;
 
 use crate::connection::Connection;
 use crate::exit::ExitStatus;
@@ -47,6 +51,14 @@ pub(crate) enum OnInterrupt {
     Cancel,
 }
 
+/// How a run is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Following {
+    pub(crate) on_interrupt: OnInterrupt,
+    /// How long a run may stay blocked; `None` is for ever.
+    pub(crate) blocked: Option<Duration>,
+}
+
 /// How a followed run ended for us.
 pub(crate) enum Ending {
     /// It reached its end.
@@ -60,7 +72,7 @@ pub(crate) async fn follow(
     connection: &Connection,
     name: &str,
     view: &mut View,
-    on_interrupt: OnInterrupt,
+    following: Following,
     interrupts: &mut Interrupts,
 ) -> Result<Ending> {
     let runs: Api<WorkflowRun> = Api::namespaced(connection.client.clone(), &connection.namespace);
@@ -70,6 +82,9 @@ pub(crate) async fn follow(
     let over = CancellationToken::new();
     // Dropping it ends the log streams when we leave early.
     let mut followers = JoinSet::new();
+    // Apart from the loop, which goes on listening to signals while a control plane does not answer.
+    let mut canceling = JoinSet::new();
+    let mut blocked = Blocked::new(following.blocked);
     let mut ticks = tokio::time::interval(FRAME);
     let mut last: Option<WorkflowRun> = None;
     let mut interrupted = false;
@@ -81,17 +96,16 @@ pub(crate) async fn follow(
                 Some(Ok(Some(run))) => {
                     seen = true;
                     trouble = Trouble::default();
+                    blocked.run(&run, tokio::time::Instant::now());
                     view.run(&run)?;
                     if let Some(mut source) = sender.as_ref().and_then(|_| log_source(&run)) {
                         source.task = view.only_task();
-                        let client = plane_client(connection, &run).await;
-                        if let Some(sender) = sender.take() {
-                            match client {
-                                Ok(client) => {
-                                    followers.spawn(pods::follow(client, source, sender, over.clone()));
-                                }
-                                Err(failure) => view.note(&format!("no logs: {failure}"))?,
+                        match (plane_client(connection, &run).await, sender.take()) {
+                            (Ok(client), Some(sender)) => {
+                                followers.spawn(pods::follow(client, source, sender, over.clone()));
                             }
+                            (Err(failure), _) => view.note(&format!("no logs: {failure}"))?,
+                            (Ok(_), None) => {}
                         }
                     }
                     if runs::phase(&run).is_some_and(RunPhase::is_final) {
@@ -120,13 +134,17 @@ pub(crate) async fn follow(
                 None => over_or_tick(&over, &mut ticks, view).await?,
             },
             _ = ticks.tick() => view.tick()?,
-            () = interrupts.next() => match on_interrupt {
+            failure = blocked.too_long(name) => {
+                view.leave()?;
+                return Err(failure);
+            }
+            Some(Ok(Err(failure))) = canceling.join_next() => view.note(&Failure::to_string(&failure))?,
+            () = interrupts.next() => match following.on_interrupt {
                 OnInterrupt::Cancel if !interrupted => {
                     interrupted = true;
                     view.note("canceling the run; Ctrl-C again leaves it to itself")?;
-                    if let Err(failure) = runs::cancel(&runs, name).await {
-                        view.note(&failure.to_string())?;
-                    }
+                    let (runs, name) = (runs.clone(), name.to_owned());
+                    canceling.spawn(async move { runs::cancel(&runs, &name).await });
                 }
                 OnInterrupt::Cancel | OnInterrupt::Leave => {
                     view.leave()?;
@@ -136,10 +154,8 @@ pub(crate) async fn follow(
         }
     }
     view.finish()?;
-    match last {
-        Some(run) => Ok(Ending::Final { run: Box::new(run), interrupted }),
-        None => Err(Failure::new(format!("run {name} ended before it was seen"))),
-    }
+    let run = last.ok_or_else(|| Failure::new(format!("run {name} ended before it was seen")))?;
+    Ok(Ending::Final { run: Box::new(run), interrupted })
 }
 
 async fn over_or_tick(

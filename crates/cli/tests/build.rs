@@ -160,8 +160,11 @@ fn a_repository_that_does_not_answer_fails_promptly() {
     let workshop = Workshop::open(GOOD);
     let built = workshop.platform.run(&["build", "https://127.0.0.1:1/nothing/here.git"]);
     assert_eq!(built.code, Some(1), "{built}");
+    let failed = built.stdout.lines().find(|line| line.starts_with("✘ checkout-source")).unwrap_or_default();
+    assert!(failed.contains("127.0.0.1"), "{built}");
+    // The last line names the task; it does not say the same again.
     let last = built.stdout.lines().last().unwrap_or_default();
-    assert!(last.contains("checkout-source") && last.contains("127.0.0.1"), "{last}\n{built}");
+    assert!(last.contains("failed: checkout-source") && last.matches("exit code").count() == 0, "{built}");
     assert!(workshop.platform.stop().success());
 }
 
@@ -178,6 +181,59 @@ fn ctrl_c_cancels_the_run() {
     assert_eq!(ended.code, Some(130), "{ended}");
     let listed = workshop.platform.run(&["get"]).ok();
     assert!(listed.contains("Canceled"), "{listed}");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_build_whose_control_plane_is_stuck() {
+    let workshop = Workshop::open(
+        "FROM registry.buildplane.local/library/busybox:latest\nRUN busybox sh -c 'echo has-begun; busybox sleep 600'\n",
+    );
+    let path = workshop.path();
+    let build = Running::start(workshop.platform.command(&["build", &path]));
+    eventually("the build runs", PATIENCE, || build.stdout().contains("build-image | has-begun"));
+    let platform = workshop.platform.pid().to_string();
+    let send = |signal: &str| {
+        let sent = std::process::Command::new("kill").args([signal, &platform]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {signal}");
+    };
+    send("-STOP");
+    build.signal("INT");
+    eventually("it is canceling", PATIENCE, || build.stdout().contains("canceling the run"));
+    build.signal("TERM");
+    let ended = build.wait(Duration::from_secs(10));
+    send("-CONT");
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(workshop.platform.stop().success());
+}
+
+#[test]
+fn a_run_that_cannot_start_is_given_up_with_its_reason() {
+    let platform = LocalPlatform::builder(BINARY).start();
+    let kubectl = platform.kubectl(&Tools::newest(), "control-plane");
+    let run = buildplane_testing::Manifest::run("default", "stuck", "nonesuch", &serde_json::json!({}));
+    kubectl.apply(&run.to_string());
+    let given_up = platform.run(&["logs", "-f", "stuck", "--blocked-timeout", "1"]);
+    assert_eq!(given_up.code, Some(7), "{given_up}");
+    assert!(given_up.stderr.contains("nonesuch") && given_up.stderr.contains("hint:"), "{given_up}");
+    assert!(platform.stop().success());
+}
+
+/// Twelve builds of one tree push the same branch at the same moment; all of them start.
+#[test]
+fn one_tree_is_built_many_times_at_once() {
+    let workshop = Workshop::open("FROM scratch\n");
+    let path = workshop.path();
+    let builds: Vec<Running> =
+        (0..12).map(|_| Running::start(workshop.platform.command(&["build", &path, "--detach"]))).collect();
+    for build in builds {
+        build.wait(PATIENCE).ok();
+    }
+    let names = workshop.platform.run(&["get", "-o", "name"]).ok();
+    assert_eq!(names.lines().count(), 12, "{names}");
+    for name in names.lines() {
+        workshop.platform.run(&["cancel", name]).ok();
+    }
     assert!(workshop.platform.stop().success());
 }
 

@@ -15,7 +15,7 @@ use crate::commands::run::find_workflow;
 use crate::connection::{Connection, ConnectionArgs};
 use crate::exit::ExitStatus;
 use crate::failure::Result;
-use crate::follow::{self, Ending, OnInterrupt, View, ViewOptions};
+use crate::follow::{self, BlockedArgs, Ending, Following, OnInterrupt, View, ViewOptions};
 use crate::output::line;
 use crate::output::terminal::{Color, Paint};
 use crate::parameters::Assignment;
@@ -60,6 +60,8 @@ pub(crate) struct BuildArgs {
     #[arg(short, long)]
     pub(crate) detach: bool,
     #[command(flatten)]
+    pub(crate) blocked: BlockedArgs,
+    #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 }
 
@@ -76,8 +78,8 @@ pub(crate) async fn run(args: BuildArgs) -> Result<ExitStatus> {
         return Ok(ExitStatus::Success);
     }
     let mut view = View::new(ViewOptions::default());
-    let ending =
-        follow::follow(&connection, &started, &mut view, OnInterrupt::Cancel, &mut interrupts).await?;
+    let following = Following { on_interrupt: OnInterrupt::Cancel, blocked: args.blocked.patience() };
+    let ending = follow::follow(&connection, &started, &mut view, following, &mut interrupts).await?;
     let image = match &ending {
         Ending::Final { run, .. } => runs::output(run, "image").map(str::to_owned),
         Ending::Left => None,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::connection::{Connection, ConnectionArgs};
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Result};
-use crate::follow::{self, Ending, LogOptions, OnInterrupt, View, ViewOptions};
+use crate::follow::{self, BlockedArgs, Ending, Following, LogOptions, OnInterrupt, View, ViewOptions};
 use crate::output::note;
 use crate::runs;
 use crate::signals::Interrupts;
@@ -31,6 +31,8 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "LINES", conflicts_with = "follow")]
     tail: Option<u32>,
     #[command(flatten)]
+    blocked: BlockedArgs,
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
@@ -43,8 +45,8 @@ pub(crate) async fn run(args: LogsArgs) -> Result<ExitStatus> {
     let mut view = View::new(options);
     if args.follow {
         let mut interrupts = Interrupts::listen()?;
-        let ending =
-            follow::follow(&connection, name, &mut view, OnInterrupt::Leave, &mut interrupts).await?;
+        let following = Following { on_interrupt: OnInterrupt::Leave, blocked: args.blocked.patience() };
+        let ending = follow::follow(&connection, name, &mut view, following, &mut interrupts).await?;
         return Ok(match ending {
             Ending::Final { .. } => ExitStatus::Success,
             Ending::Left => ExitStatus::Interrupted,

@@ -8,7 +8,7 @@ use crate::commands::run::{finish, follow_to_end};
 use crate::connection::{Connection, ConnectionArgs};
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Result};
-use crate::follow::{OnInterrupt, View, ViewOptions};
+use crate::follow::{BlockedArgs, View, ViewOptions};
 use crate::output::line;
 use crate::runs::{self, NewRun};
 
@@ -21,6 +21,8 @@ pub(crate) struct RetryArgs {
     /// Show the new run as it goes on; the exit status is its own
     #[arg(short, long)]
     follow: bool,
+    #[command(flatten)]
+    blocked: BlockedArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
@@ -57,6 +59,6 @@ pub(crate) async fn run(args: RetryArgs) -> Result<ExitStatus> {
         return Ok(ExitStatus::Success);
     }
     let mut view = View::new(ViewOptions::default());
-    let ending = follow_to_end(&connection, &new, &mut view, OnInterrupt::Leave).await?;
+    let ending = follow_to_end(&connection, &new, &mut view, args.blocked).await?;
     finish(&new, ending, &view)
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::connection::{Connection, ConnectionArgs};
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
-use crate::follow::{self, Ending, OnInterrupt, View, ViewOptions, failure_reason};
+use crate::follow::{self, BlockedArgs, Ending, Following, OnInterrupt, View, ViewOptions, failure_reason};
 use crate::output::terminal::{Color, Paint};
 use crate::output::{line, note};
 use crate::parameters::{Assignment, assign};
@@ -42,6 +42,8 @@ pub(crate) struct RunArgs {
     /// Show the run as it goes on; the exit status is its own
     #[arg(short, long)]
     follow: bool,
+    #[command(flatten)]
+    blocked: BlockedArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
@@ -78,7 +80,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitStatus> {
         return Ok(ExitStatus::Success);
     }
     let mut view = View::new(ViewOptions::default());
-    let ending = follow_to_end(&connection, &name, &mut view, OnInterrupt::Leave).await?;
+    let ending = follow_to_end(&connection, &name, &mut view, args.blocked).await?;
     finish(&name, ending, &view)
 }
 
@@ -143,15 +145,16 @@ fn read_parameters(path: &Path) -> Result<Object> {
     serde_saphyr::from_str(&text).context(cannot()).exit(ExitStatus::Usage)
 }
 
-/// Follows a run with Ctrl-C listened to.
+/// Follows a run that goes on when Ctrl-C ends us.
 pub(crate) async fn follow_to_end(
     connection: &Connection,
     name: &str,
     view: &mut View,
-    on_interrupt: OnInterrupt,
+    blocked: BlockedArgs,
 ) -> Result<Ending> {
     let mut interrupts = Interrupts::listen()?;
-    follow::follow(connection, name, view, on_interrupt, &mut interrupts).await
+    let following = Following { on_interrupt: OnInterrupt::Leave, blocked: blocked.patience() };
+    follow::follow(connection, name, view, following, &mut interrupts).await
 }
 
 /// Says how a run ended and turns it into an exit status.
@@ -168,7 +171,7 @@ pub(crate) fn finish(name: &str, ending: Ending, view: &View) -> Result<ExitStat
             if status == ExitStatus::Success {
                 line(paint.apply(Color::Good, &format!("run {name} succeeded")))?;
             } else {
-                let reason = failure_reason(&run, &|task| view.tail(task));
+                let reason = failure_reason(&run, view);
                 let text = format!("run {name} {}: {reason}", phase.as_str().to_lowercase());
                 line(paint.apply(Color::Bad, &text))?;
             }

@@ -12,7 +12,7 @@ use crate::commands;
 use crate::commands::build::Source;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
-use crate::follow::{self, Ending, OnInterrupt, View, ViewOptions, failure_reason};
+use crate::follow::{self, Ending, Following, OnInterrupt, View, ViewOptions, failure_reason};
 use crate::git::Git;
 use crate::runs;
 use crate::signals::Interrupts;
@@ -39,12 +39,13 @@ pub(super) async fn run(demo: &mut Demo) -> Result<WorkflowRun> {
     let mut view = View::new(ViewOptions::default());
     // The demo's own interrupt ends everything; here it would only be heard twice.
     let mut interrupts = Interrupts::listen()?;
-    match follow::follow(&demo.connection, &name, &mut view, OnInterrupt::Leave, &mut interrupts).await? {
+    let following = Following { on_interrupt: OnInterrupt::Leave, blocked: args.blocked.patience() };
+    match follow::follow(&demo.connection, &name, &mut view, following, &mut interrupts).await? {
         Ending::Left => Err(Failure::new("interrupted").exit(ExitStatus::Interrupted)),
         Ending::Final { run, .. } => {
             let succeeded = runs::phase(&run).map(runs::exit_status) == Some(ExitStatus::Success);
             if !succeeded {
-                let reason = failure_reason(&run, &|task| view.tail(task));
+                let reason = failure_reason(&run, &view);
                 return Err(Failure::new(reason).context("the build failed").exit(ExitStatus::RunFailed));
             }
             Ok(*run)

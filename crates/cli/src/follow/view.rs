@@ -1,6 +1,6 @@
 //! How a run looks while it goes on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub(crate) struct View {
     changes: VecDeque<Change>,
     logs: HashMap<String, TaskLog>,
     running_since: HashMap<String, Instant>,
+    /// Tasks whose failure has been printed with its message.
+    failures: HashSet<String>,
 }
 
 /// What a run waits for.
@@ -75,6 +77,7 @@ impl View {
             changes: VecDeque::new(),
             logs: HashMap::new(),
             running_since: HashMap::new(),
+            failures: HashSet::new(),
         }
     }
 
@@ -251,6 +254,7 @@ impl View {
             }
             TaskPhase::Failed | TaskPhase::Error => {
                 self.lines.clear_status()?;
+                self.failures.insert(task.name.clone());
                 let message =
                     task.message.as_deref().map(|text| sanitize(text.as_bytes())).unwrap_or_default();
                 let colon = if message.is_empty() { "" } else { ": " };
@@ -275,8 +279,9 @@ fn took(task: &WorkflowTask) -> String {
     format!(" {}", whole_seconds(took))
 }
 
-/// The task whose failure ended the run, and why, in one line.
-pub(crate) fn failure_reason(run: &WorkflowRun, tail: &dyn Fn(&str) -> Vec<String>) -> String {
+/// The task whose failure ended the run, and why, in one line. What the view has printed as the task's own end is not
+/// said again.
+pub(crate) fn failure_reason(run: &WorkflowRun, view: &View) -> String {
     let failed =
         runs::tasks(run).iter().find(|task| matches!(task.phase, Some(TaskPhase::Failed | TaskPhase::Error)));
     let Some(task) = failed else {
@@ -285,9 +290,11 @@ pub(crate) fn failure_reason(run: &WorkflowRun, tail: &dyn Fn(&str) -> Vec<Strin
     };
     let name = sanitize(task.name.as_bytes());
     let message = task.message.as_deref().map(|text| sanitize(text.as_bytes())).unwrap_or_default();
-    match telling_line(&tail(&task.name), &message) {
+    let told = view.failures.contains(&task.name);
+    let line = telling_line(&view.tail(&task.name), &message);
+    match line.filter(|line| !(told && message.contains(line))) {
         Some(line) => format!("{name}: {line}"),
-        None if message.is_empty() => name,
+        None if told || message.is_empty() => name,
         None => format!("{name}: {message}"),
     }
 }
@@ -305,7 +312,7 @@ fn telling_line(tail: &[String], message: &str) -> Option<String> {
 
 impl View {
     /// The last lines of a task's log.
-    pub(crate) fn tail(&self, task: &str) -> Vec<String> {
+    fn tail(&self, task: &str) -> Vec<String> {
         self.logs.get(task).map(|log| log.tail.iter().cloned().collect()).unwrap_or_default()
     }
 }
@@ -313,6 +320,25 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_task_failed_of_is_said_once() {
+        let message = "main: Error (exit code 128): cannot reach 127.0.0.1:1";
+        let run: WorkflowRun = serde_json::from_value(serde_json::json!({
+            "apiVersion": "openchoreo.dev/v1alpha1", "kind": "WorkflowRun", "metadata": {"name": "r"},
+            "spec": {"workflow": {"name": "docker"}},
+            "status": {"phase": "Failed", "tasks": [{"name": "checkout", "phase": "Failed", "message": message}]},
+        }))
+        .expect("a run");
+        let mut view = View::new(ViewOptions::default());
+        assert_eq!(failure_reason(&run, &view), format!("checkout: {message}"), "nothing has been printed");
+        view.run(&run).expect("prints");
+        view.finish().expect("prints");
+        assert_eq!(failure_reason(&run, &view), "checkout");
+        let line = PodLog::Line { task: "checkout".to_owned(), at: None, text: b"error: no route".to_vec() };
+        view.log(line).expect("prints");
+        assert_eq!(failure_reason(&run, &view), "checkout: error: no route", "the log says more");
+    }
 
     #[test]
     fn the_telling_line_says_most_about_the_failure() {
