@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_tls::{PeerCertificates, PlaneSan};
-use buildplane_tunnel::{Accepted, GatewayEnd, Settings, Upgrade, UpgradeError};
+use buildplane_tunnel::{Accepted, Settings, Upgrade, UpgradeError, json};
 use buildplane_wire::{AgentHello, CanonicalQuery};
 
 use crate::internal::check_host;
@@ -32,6 +32,8 @@ const MAX_NAMED: usize = 8;
 pub(crate) struct Agents {
     pub(crate) registry: Arc<Registry>,
     pub(crate) settings: Settings,
+    /// Present where agents that speak upstream's protocol may connect.
+    pub(crate) upstream: Option<json::Settings>,
     pub(crate) metrics: Metrics,
     pub(crate) hosts: Arc<[String]>,
     pub(crate) slots: Arc<Semaphore>,
@@ -101,7 +103,11 @@ impl Agents {
         };
         let hello = self.hello(request).map_err(refused)?;
         self.judge(&hello).map_err(refused)?;
-        let upgrade = Upgrade::check(request).map_err(|error| {
+        let upgrade = match self.upstream {
+            Some(_) => Upgrade::check_any(request),
+            None => Upgrade::check(request),
+        };
+        let upgrade = upgrade.map_err(|error| {
             let code =
                 if error == UpgradeError::Origin { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
             refused(Refusal::new(code, "NotAnAgent", error.to_string()))
@@ -194,16 +200,14 @@ impl Agents {
         let _slot = slot;
         let Hello { plane, speaker } = hello;
         let instance = &speaker.instance;
-        let connected = async {
-            let stream = accepted.byte_stream(&self.settings).await?;
-            GatewayEnd::connect(stream, &self.settings).await
-        };
+        let upstream = self.upstream.clone().unwrap_or_default();
+        let connected = accepted.connect(&self.settings, &upstream);
         let connected = tokio::select! {
             connected = tokio::time::timeout(self.settings.heartbeat, connected) => connected,
             () = self.shutdown.cancelled() => return,
         };
-        let end = match connected {
-            Ok(Ok(end)) => end,
+        let (handle, driver) = match connected {
+            Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 tracing::warn!(plane = %plane.id, instance, error = &error as &dyn std::error::Error, "agent connection failed");
                 return;
@@ -218,14 +222,15 @@ impl Agents {
             plane,
             speaker,
             connected_at: Timestamp::now(),
-            handle: end.handle,
+            handle,
             closing: self.shutdown.child_token(),
         });
         let Speaker { instance, version, .. } = &link.speaker;
         self.metrics.connections.inc();
-        tracing::info!(plane = %link.plane.id, instance, version, "agent connected");
+        let streams = link.handle.streams();
+        tracing::info!(plane = %link.plane.id, instance, version, streams, "agent connected");
         self.registry.connect(&link);
-        let ended = end.driver.run(link.closing.clone()).await;
+        let ended = driver.run(link.closing.clone()).await;
         self.registry.disconnect(&link);
         self.metrics.connections.dec();
         let error = ended.as_ref().err().map(|error| error as &dyn std::error::Error);

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use buildplane_serve::Listener;
 use buildplane_tls::{AnchorStore, ServerIdentity};
-use buildplane_tunnel::Settings;
+use buildplane_tunnel::{Settings, json};
 
 use crate::authorize::Authorizer;
 use crate::metrics::Metrics;
@@ -51,6 +51,8 @@ pub struct Config<L: Listener = TcpListener> {
     pub hosts: Vec<String>,
     /// The tunnel's limits and timing.
     pub tunnel: Settings,
+    /// Limits and timing of agents of OpenChoreo v0.16 and v0.17, which speak another protocol; absent, they are refused.
+    pub upstream_agents: Option<json::Settings>,
     /// Limits of the gateway itself.
     pub limits: Limits,
     /// What is counted.

@@ -103,6 +103,7 @@ impl Proxy {
             method: head.method,
             uri: target.uri()?,
             headers: headers(&head.headers, &target, &audit.request_id)?,
+            is_endless: target.query.endless().is_some(),
         };
         let is_empty = body.is_end_stream();
         let body = Limited::new(body, self.request_bytes, Arc::clone(upload)).boxed_unsync();
@@ -143,7 +144,12 @@ impl Proxy {
     ) -> Result<(Response<StreamBody>, Admission), Failure> {
         let mut request = outgoing.request(body);
         let mut last = "every connection of its agents is closing".to_owned();
+        let mut cannot_stream = false;
         for admission in route.candidates() {
+            if outgoing.is_endless && !admission.link.handle.streams() {
+                cannot_stream = true;
+                continue;
+            }
             let sent = tokio::select! {
                 sent = admission.link.handle.send(request) => sent,
                 () = admission.revoked.cancelled() => {
@@ -171,6 +177,11 @@ impl Proxy {
                 }
             }
         }
+        if cannot_stream {
+            let message = "the plane's agent speaks OpenChoreo's older protocol, which carries no watch and no log \
+                           that is followed; read without following, or install this platform's agent";
+            return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message));
+        }
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{} cannot be reached: {last}", route.cr)))
     }
 }
@@ -180,6 +191,8 @@ struct Outgoing {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    /// A watch or a log that is followed: the answer goes on until somebody ends it.
+    is_endless: bool,
 }
 
 impl Outgoing {

@@ -79,6 +79,7 @@ impl<L: Listener> Gateway<L> {
         let agents = Arc::new(Agents {
             registry: Arc::clone(&registry),
             settings: config.tunnel,
+            upstream: config.upstream_agents,
             metrics: config.metrics.clone(),
             hosts: config.hosts.into(),
             slots: Arc::new(Semaphore::new(n_agents.min(Semaphore::MAX_PERMITS))),

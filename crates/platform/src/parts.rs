@@ -48,6 +48,7 @@ pub(crate) fn gateway(
         health: Some(asynchronous(health)?),
         hosts: GATEWAY_NAMES.map(str::to_owned).to_vec(),
         tunnel: buildplane_tunnel::Settings::default(),
+        upstream_agents: None,
         limits: buildplane_gateway::Limits::default(),
         metrics: buildplane_gateway::Metrics::default(),
     };

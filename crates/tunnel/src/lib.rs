@@ -31,7 +31,7 @@ pub use dial::{Opened, dial, open};
 pub use error::{Error, Rejected};
 pub use gateway::{Driver, GatewayEnd, Handle, RequestBody, StreamBody};
 pub use settings::Settings;
-pub use upgrade::{Accepted, Protocol, Upgrade, UpgradeError};
+pub use upgrade::{Accepted, AgentDriver, Protocol, Upgrade, UpgradeError};
 
 /// The WebSocket subprotocol: binary messages carry one HTTP/2 connection whose client is the gateway.
 pub const SUBPROTOCOL: &str = "h2.tunnel.openchoreo.dev";

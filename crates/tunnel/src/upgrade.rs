@@ -4,10 +4,12 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::SUBPROTOCOL;
 use crate::byte_stream::ByteStream;
 use crate::error::Error;
+use crate::gateway::{Driver, GatewayEnd, Handle};
 use crate::json;
 use crate::settings::{Settings, websocket};
 
@@ -98,18 +100,39 @@ impl Upgrade {
         if self.protocol == Protocol::Http2 {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         }
-        (response, Accepted(self.upgraded))
+        (response, Accepted { protocol: self.protocol, upgraded: self.upgraded })
     }
 }
 
 /// A handshake that is being answered.
 #[derive(Debug)]
-pub struct Accepted(OnUpgrade);
+pub struct Accepted {
+    protocol: Protocol,
+    upgraded: OnUpgrade,
+}
 
 impl Accepted {
     /// Waits until the answer is sent.
     pub async fn byte_stream(self, settings: &Settings) -> Result<ByteStream<TokioIo<Upgraded>>, Error> {
         Ok(ByteStream::new(self.websocket(websocket()).await?, settings.heartbeat))
+    }
+
+    /// Waits until the answer is sent, and begins with the protocol that was agreed on.
+    pub async fn connect(
+        self,
+        settings: &Settings,
+        upstream: &json::Settings,
+    ) -> Result<(Handle, AgentDriver), Error> {
+        match self.protocol {
+            Protocol::Http2 => {
+                let end = GatewayEnd::connect(self.byte_stream(settings).await?, settings).await?;
+                Ok((end.handle, AgentDriver::Http2(Box::new(end.driver))))
+            }
+            Protocol::Json => {
+                let end = self.json(upstream.clone()).await?;
+                Ok((end.handle, AgentDriver::Json(Box::new(end.driver))))
+            }
+        }
     }
 
     /// Waits until the answer is sent; for an agent of upstream.
@@ -119,8 +142,30 @@ impl Accepted {
     }
 
     async fn websocket(self, config: WebSocketConfig) -> Result<WebSocketStream<TokioIo<Upgraded>>, Error> {
-        let upgraded = self.0.await.map_err(|error| Error::Handshake(Box::new(error)))?;
+        let upgraded = self.upgraded.await.map_err(|error| Error::Handshake(Box::new(error)))?;
         Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await)
+    }
+}
+
+/// Keeps an agent's connection going, in whichever protocol it speaks.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the drivers say what they are")]
+pub enum AgentDriver {
+    Http2(Box<Driver<TokioIo<Upgraded>>>),
+    Json(Box<json::Driver<TokioIo<Upgraded>>>),
+}
+
+impl AgentDriver {
+    /// Runs until the agent is gone, or `shutdown`, and then as long as open requests need within their limits.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection and every stream on it.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        match self {
+            Self::Http2(driver) => driver.run(shutdown).await,
+            Self::Json(driver) => driver.run(shutdown).await,
+        }
     }
 }
 

@@ -83,6 +83,7 @@ impl Rig {
             health: None,
             hosts: vec!["gateway.test".to_owned()],
             tunnel: self.settings.clone(),
+            upstream_agents: None,
             limits: self.limits.clone(),
             metrics: Metrics::default(),
         };

@@ -42,6 +42,9 @@ pub(crate) struct GatewayArgs {
     /// Host name under which the gateway answers, beside IP addresses
     #[arg(long = "host", value_name = "NAME", default_values = ["cluster-gateway", "cluster-gateway.openchoreo-control-plane.svc.cluster.local"])]
     hosts: Vec<String>,
+    /// Let agents of OpenChoreo v0.16 and v0.17 connect, during a migration; they carry no watches and follow no logs
+    #[arg(long)]
+    upstream_agents: bool,
 }
 
 pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
@@ -66,6 +69,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
         health: Some(bind(args.health_listen, "health and metrics").await?),
         hosts: args.hosts,
         tunnel: buildplane_tunnel::Settings::default(),
+        upstream_agents: args.upstream_agents.then(buildplane_tunnel::json::Settings::default),
         limits: Limits::default(),
         metrics: Metrics::default(),
     };
