@@ -107,6 +107,9 @@ pub(crate) async fn resource(
         warnings: Vec::new(),
     };
     auth::authorize_call(&call, verb)?;
+    if !takes(&call, verb) {
+        return Err(ApiError::method_not_allowed());
+    }
     if let Some(warning) = call.kind.deprecation.clone() {
         call.warnings.push(warning);
     }
@@ -126,6 +129,18 @@ pub(crate) async fn resource(
     };
     response::warn(&mut response, &call.warnings);
     Ok(response)
+}
+
+/// Whether there is such a verb: each subresource has its own.
+fn takes(call: &Call, verb: Verb) -> bool {
+    match call.subresource.as_str() {
+        "" => !call.kind.read_only || matches!(verb, Verb::Get | Verb::List | Verb::Watch),
+        "status" => matches!(verb, Verb::Get | Verb::Update | Verb::Patch),
+        "finalize" => verb == Verb::Update,
+        "log" => verb == Verb::Get,
+        "token" => verb == Verb::Create,
+        _ => false,
+    }
 }
 
 fn serves(kind: &Kind, in_namespace: bool, name: &str, subresource: &str) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use buildplane_tls::AnchorStore;
 
 use crate::podlogs::PodLogs;
+use crate::tokens::TokenKey;
 
 /// How one API server behaves.
 #[derive(Clone)]
@@ -16,6 +17,12 @@ pub struct Config {
     /// The CAs whose client certificates name users (CN) and groups (O). Without them nobody is authenticated over the
     /// network.
     pub client_anchors: Option<Arc<AnchorStore>>,
+    /// What the tokens of ServiceAccounts are signed with. Without one the server makes its own, and its tokens end with it.
+    pub token_key: Option<TokenKey>,
+    /// Who issues tokens, and the audience of those that are meant for this server.
+    pub token_issuer: String,
+    /// Tokens that are asked for longer than this live this long.
+    pub max_token_lifetime: Duration,
     /// Where pod logs come from; without it `pods/log` is not found.
     pub pod_logs: Option<Arc<dyn PodLogs>>,
     /// Sizes and counts.
@@ -31,6 +38,9 @@ impl Default for Config {
         Self {
             hosts: Vec::new(),
             client_anchors: None,
+            token_key: None,
+            token_issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+            max_token_lifetime: Duration::from_hours(24),
             pod_logs: None,
             limits: Limits::default(),
             event_lifetime: Duration::from_hours(1),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::{ApiError, ApiResult};
 use crate::http::response;
-use crate::kinds::{Kind, Registry};
+use crate::kinds::{Kind, Registry, token_request};
 use crate::server::Api;
 
 /// The Kubernetes whose behaviour is served.
@@ -96,11 +96,16 @@ pub(crate) fn resources(api: &Api, group: &str, version: &str) -> ApiResult<Resp
     let mut resources = Vec::new();
     for kind in found {
         resources.push(resource(kind));
-        resources.extend(subresources(kind).map(|(name, verbs, of)| {
-            json!({
-                "name": format!("{}/{name}", kind.plural), "singularName": "",
-                "namespaced": kind.namespaced, "kind": of, "verbs": verbs,
-            })
+        resources.extend(subresources(kind).into_iter().map(|subresource| {
+            let mut entry = json!({
+                "name": format!("{}/{}", kind.plural, subresource.name), "singularName": "",
+                "namespaced": kind.namespaced, "kind": subresource.of.kind, "verbs": subresource.verbs,
+            });
+            if subresource.of.group != kind.group {
+                entry["group"] = subresource.of.group.as_str().into();
+                entry["version"] = subresource.of.version.as_str().into();
+            }
+            entry
         }));
     }
     Ok(response::json(
@@ -126,14 +131,28 @@ fn resource(kind: &Kind) -> Value {
     entry
 }
 
-fn subresources(kind: &Kind) -> impl Iterator<Item = (&'static str, &'static [&'static str], &str)> {
-    let status: Option<(&'static str, &'static [&'static str], &str)> =
-        kind.has_status.then_some(("status", &["get", "patch", "update"], kind.kind.as_str()));
-    let others = kind.subresources.iter().map(|name| {
-        let verbs: &'static [&'static str] = if *name == "log" { &["get"] } else { &["update"] };
-        (*name, verbs, kind.kind.as_str())
-    });
-    status.into_iter().chain(others)
+/// What lies below a kind.
+struct Subresource<'a> {
+    name: &'static str,
+    verbs: &'static [&'static str],
+    /// The kind that is sent there.
+    of: &'a Kind,
+}
+
+fn subresources(kind: &Kind) -> Vec<Subresource<'_>> {
+    let mut found = Vec::new();
+    if kind.has_status {
+        found.push(Subresource { name: "status", verbs: &["get", "patch", "update"], of: kind });
+    }
+    found.extend(kind.subresources.iter().map(|name| {
+        let (verbs, of): (&'static [&'static str], &Kind) = match *name {
+            "log" => (&["get"], kind),
+            "token" => (&["create"], token_request()),
+            _ => (&["update"], kind),
+        };
+        Subresource { name, verbs, of }
+    }));
+    found
 }
 
 /// The version of aggregated discovery that is asked for first, if any.
@@ -205,7 +224,8 @@ fn discovered(kinds: &Registry, name: &str, versions: &[String]) -> Value {
 }
 
 fn resource_discovered(kind: &Kind) -> Value {
-    let response_kind = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+    let response = |kind: &Kind| json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+    let response_kind = response(kind);
     let mut entry = json!({
         "resource": kind.plural, "responseKind": response_kind,
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
@@ -218,7 +238,10 @@ fn resource_discovered(kind: &Kind) -> Value {
         entry["categories"] = json!(kind.categories);
     }
     let subresources: Vec<Value> = subresources(kind)
-        .map(|(name, verbs, _)| json!({"subresource": name, "responseKind": response_kind, "verbs": verbs}))
+        .into_iter()
+        .map(|Subresource { name, verbs, of }| {
+            json!({"subresource": name, "responseKind": response(of), "verbs": verbs})
+        })
         .collect();
     if !subresources.is_empty() {
         entry["subresources"] = json!(subresources);

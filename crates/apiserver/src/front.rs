@@ -15,7 +15,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::path::Target;
 use crate::http::query::Query;
 use crate::http::response;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::openapi;
 use crate::server::Api;
 
@@ -41,9 +41,7 @@ async fn route(api: Arc<Api>, request: Request<Body>) -> ApiResult<Response<Body
         identity.clone()
     } else {
         check_host(&api, &request)?;
-        let peer = request.extensions().get::<Arc<PeerCertificates>>();
-        peer.and_then(|peer| api.authenticator.identify(api.config.client_anchors.as_deref(), peer))
-            .ok_or_else(ApiError::unauthorized)?
+        authenticate(&api, &request)?
     };
     let identity = auth::impersonated(&api, identity, request.headers())?;
     let target = Target::parse(uri.path())?;
@@ -52,6 +50,22 @@ async fn route(api: Arc<Api>, request: Request<Body>) -> ApiResult<Response<Body
         Target::Resource(path) => call::resource(api, identity, path, query, request).await,
         Target::Other(segments) => other(&api, &identity, &segments, &query, &request),
     }
+}
+
+/// A bearer token counts before a certificate: a kubeconfig carries its certificate along whatever `--token` says.
+fn authenticate(api: &Api, request: &Request<Body>) -> ApiResult<Identity> {
+    if let Some(token) = identity::bearer(request.headers())? {
+        return match api.tokens.verify(api, token, api.tokens.audiences()) {
+            Ok(verified) => Ok(verified.identity),
+            Err(refusal) => {
+                tracing::info!(%refusal, "refused a bearer token");
+                Err(ApiError::unauthorized())
+            }
+        };
+    }
+    let peer = request.extensions().get::<Arc<PeerCertificates>>();
+    peer.and_then(|peer| api.authenticator.identify(api.config.client_anchors.as_deref(), peer))
+        .ok_or_else(ApiError::unauthorized)
 }
 
 fn other(

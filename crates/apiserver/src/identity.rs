@@ -1,10 +1,15 @@
 //! Who is asking: taken from a verified client certificate, or given by whoever asks in process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use buildplane_tls::{AnchorStore, Fingerprint, PeerCertificates, verify_client};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, ApiResult};
 
 /// Members of this group may do everything.
 pub const MASTERS: &str = "system:masters";
@@ -17,6 +22,10 @@ pub struct Identity {
     pub user: String,
     /// Groups; every authenticated identity is in `system:authenticated`.
     pub groups: Vec<String>,
+    /// Which of the users that had this name, where that is known.
+    pub uid: Option<String>,
+    /// What else is known, by key.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
@@ -26,7 +35,7 @@ impl Identity {
         if !groups.iter().any(|group| group == AUTHENTICATED) {
             groups.push(AUTHENTICATED.to_owned());
         }
-        Self { user: user.into(), groups }
+        Self { user: user.into(), groups, uid: None, extra: BTreeMap::new() }
     }
 
     /// A user who may do everything.
@@ -34,8 +43,41 @@ impl Identity {
         Self::new(user, [MASTERS])
     }
 
+    /// `authentication.k8s.io/v1` UserInfo
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.user, "groups": self.groups});
+        if let Some(uid) = &self.uid {
+            info["uid"] = uid.as_str().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
+
     pub(crate) fn is_master(&self) -> bool {
         self.groups.iter().any(|group| group == MASTERS)
+    }
+}
+
+/// The bearer token of a request, if it carries credentials. Credentials that are not exactly one bearer token are refused
+/// rather than passed over: whoever sends them means to be somebody.
+pub(crate) fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::unauthorized());
+    }
+    let text = value.to_str().map_err(|_| ApiError::unauthorized())?;
+    match text.split_once(' ') {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer")
+                && !token.is_empty()
+                && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') =>
+        {
+            Ok(Some(token))
+        }
+        _ => Err(ApiError::unauthorized()),
     }
 }
 

@@ -11,7 +11,7 @@ use buildplane_apimachinery::schema::Schema;
 use buildplane_apimachinery::table::Columns;
 use serde_json::Value;
 
-pub(crate) use builtin::{definitions, metadata_definitions};
+pub(crate) use builtin::{definitions, metadata_definitions, token_request};
 pub(crate) use registry::Registry;
 
 pub(crate) const CRD_GROUP: &str = "apiextensions.k8s.io";
@@ -39,6 +39,8 @@ pub(crate) struct Kind {
     pub(crate) has_status: bool,
     /// Subresources beside status: `log`.
     pub(crate) subresources: &'static [&'static str],
+    /// Nothing here makes use of its objects, so none are taken.
+    pub(crate) read_only: bool,
     /// A review: it is answered, never stored.
     pub(crate) ephemeral: bool,
     /// `apiVersion` of the kind is this; kept so that nobody joins it again and again.
@@ -115,6 +117,8 @@ impl Kind {
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         if self.ephemeral {
             &["create"]
+        } else if self.read_only {
+            &["get", "list", "watch"]
         } else if self.plural == "namespaces" && self.group.is_empty() {
             &["create", "delete", "get", "list", "patch", "update", "watch"]
         } else {

@@ -29,9 +29,11 @@ mod openapi;
 mod podlogs;
 mod protobuf;
 mod server;
+mod tokens;
 mod verbs;
 
 pub use config::{Config, Limits};
 pub use identity::{Identity, MASTERS};
 pub use podlogs::{LogOptions, PodLogError, PodLogRef, PodLogs};
 pub use server::{Error, Server};
+pub use tokens::{TokenKey, TokenKeyError};

@@ -20,6 +20,7 @@ use crate::identity::{Authenticator, Identity};
 use crate::kinds::{CRD_GROUP, Kind, RBAC_GROUP, Registry, crd};
 use crate::object;
 use crate::openapi::OpenApi;
+use crate::tokens::{TokenKeyError, Tokens};
 
 /// Why a server cannot be made or go on.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum Error {
     /// The objects every cluster has could not be written.
     #[error("failed to write the initial objects")]
     Seed(#[source] WriteError),
+    /// There is no key to sign tokens with.
+    #[error("failed to prepare tokens")]
+    Tokens(#[source] TokenKeyError),
     /// The TLS configuration was refused.
     #[error("failed to configure TLS")]
     Tls(#[source] ServerConfigError),
@@ -47,6 +51,7 @@ pub(crate) struct Api {
     pub(crate) config: Config,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
+    pub(crate) tokens: Tokens,
     pub(crate) openapi: OpenApi,
     pub(crate) requests: Semaphore,
     pub(crate) watches: Arc<Semaphore>,
@@ -62,6 +67,7 @@ impl Server {
         let api = Arc::new(Api {
             authenticator: Authenticator::default(),
             authorizer: Authorizer::default(),
+            tokens: Tokens::new(&config).map_err(Error::Tokens)?,
             openapi: OpenApi::default(),
             requests: Semaphore::new(config.limits.requests),
             watches: Arc::new(Semaphore::new(config.limits.watches)),

@@ -12,6 +12,7 @@ pub(crate) mod log;
 mod patch;
 mod present;
 mod review;
+mod token;
 mod update;
 pub(crate) mod watch;
 
@@ -30,6 +31,7 @@ pub(crate) async fn answer(call: &mut Call, verb: Verb, body: Body) -> ApiResult
         Verb::Get => get::get(call),
         Verb::List => list::list(call).await,
         Verb::Create if call.kind.ephemeral => review::review(call, body).await,
+        Verb::Create if call.subresource == "token" => token::request(call, body).await,
         Verb::Create => create::create(call, body).await,
         Verb::Update => update::update(call, body).await,
         Verb::Patch => patch::patch(call, body).await,

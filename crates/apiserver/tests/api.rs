@@ -17,6 +17,8 @@ mod kube;
 mod lifecycle;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/watches.rs"]
 mod watches;
 #[path = "api/writes.rs"]

@@ -43,6 +43,56 @@ async fn kubectl_is_told_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_given_a_token_and_used_by_it() {
+    each_version(async |session| {
+        session
+            .run(&["cluster-info"])
+            .await
+            .succeeds()
+            .says("Kubernetes control plane")
+            .says("is running at");
+        session.run(&["create", "serviceaccount", "robot"]).await.succeeds();
+        let made = session.run(&["create", "token", "robot", "--duration=20m"]).await;
+        made.succeeds();
+        let token = format!("--token={}", made.out.trim());
+        session.run(&["auth", "whoami", &token]).await.says("system:serviceaccount:default:robot");
+        session.run(&["get", "pods", &token]).await.fails().says("cannot list resource \"pods\"");
+        let role = ["create", "role", "r", "--verb=create", "--resource=widgets.example.dev/proxy"];
+        session.file("crd.yaml", &widget_definition().to_string());
+        session.run(&["apply", "-f", &session.path("crd.yaml")]).await.succeeds();
+        session.run(&["wait", "--for=condition=Established", "crd/widgets.example.dev"]).await.succeeds();
+        session.run(&role).await.succeeds();
+        session
+            .run(&["create", "rolebinding", "r", "--role=r", "--serviceaccount=default:robot"])
+            .await
+            .succeeds();
+        let can = async |verb: &str, what: &str, more: &str| {
+            session.run(&["auth", "can-i", verb, what, "--subresource=proxy", &token, more]).await
+        };
+        can("create", "widgets.example.dev", "-ndefault").await.succeeds().says("yes");
+        can("create", "widgets.example.dev/w", "-ndefault").await.succeeds().says("yes");
+        can("get", "widgets.example.dev", "-ndefault").await.fails().says("no");
+        can("create", "widgets.example.dev", "-nkube-system").await.fails().says("no");
+        session.run(&["auth", "can-i", "create", "widgets.example.dev", &token]).await.fails().says("no");
+        let bound = ["--bound-object-kind=Secret", "--bound-object-name=s", "--audience=gateway"];
+        session.run(&["create", "secret", "generic", "s"]).await.succeeds();
+        let made = session.run(&[&["create", "token", "robot"], &bound[..]].concat()).await;
+        made.succeeds();
+        let review = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": made.out.trim(), "audiences": ["gateway"]},
+        });
+        let reviewed = session.feed(&review.to_string(), &["create", "-f", "-", "-o", "json"]).await;
+        let reviewed: Value = serde_json::from_str(&reviewed.out).unwrap();
+        assert_eq!(reviewed["status"]["user"]["username"], "system:serviceaccount:default:robot");
+        session.run(&["get", "pods", "--token=x"]).await.fails().says("Unauthorized");
+        session.run(&["delete", "serviceaccount", "robot"]).await.succeeds();
+        session.run(&["get", "pods", &token]).await.fails().says("Unauthorized");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_in_protobuf_are_taken() {
     each_version(async |session| {
         session.run(&["create", "namespace", "n"]).await.says("namespace/n created");

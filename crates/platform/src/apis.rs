@@ -49,6 +49,7 @@ impl<'a> Api<'a> {
         let config = Config {
             hosts: HOSTS.map(str::to_owned).to_vec(),
             client_anchors: Some(AnchorStore::new(self.trust.anchors()?)),
+            token_key: Some(self.trust.token_key()?),
             pod_logs,
             ..Config::default()
         };

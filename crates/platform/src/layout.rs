@@ -137,6 +137,10 @@ impl Layout {
     pub(crate) fn authority(&self, what: &str) -> PathBuf {
         self.pki().join(format!("{what}-ca.pem"))
     }
+    /// The key that one of the APIs signs its ServiceAccounts' tokens with.
+    pub(crate) fn token_key(&self, what: &str) -> PathBuf {
+        self.pki().join(format!("{what}-tokens.pem"))
+    }
     pub(crate) fn registry(&self) -> PathBuf {
         self.root.join("registry")
     }

@@ -7,11 +7,13 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use buildplane_apiserver::TokenKey;
 use buildplane_tls::{Alpn, Authority, CertifiedKey, ClientAuth, LeafRequest, ServerIdentity, TrustAnchors};
 use kube::config::AuthInfo;
 
@@ -35,6 +37,7 @@ pub(crate) struct Pki {
 pub(crate) struct Trust {
     what: &'static str,
     authority: Authority,
+    tokens: PathBuf,
 }
 
 impl Pki {
@@ -52,25 +55,30 @@ impl Pki {
 impl Trust {
     fn ensure(layout: &Layout, what: &'static str) -> Result<Self, Error> {
         let path = layout.authority(what);
-        let authority = match fs::read_to_string(&path) {
-            Ok(pem) => {
-                let key = pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len());
-                Authority::from_pem(&pem[..key], &pem[key..])
-                    .map_err(|source| Error::Damaged { path: path.clone(), source: Box::new(source) })?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = Authority::generate(&format!("buildplane {what}"), AUTHORITY_LIFETIME)
-                    .map_err(|source| failed(what, source))?;
-                // Key and certificate in one file: a crash cannot leave one without the other.
-                write_private(&path, format!("{}{}", made.cert_pem(), made.key_pem()).as_bytes())?;
-                made
-            }
-            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
-                return Err(Error::Damaged { path, source: Box::new(source) });
-            }
-            Err(source) => return Err(Error::path("read", &path, source)),
+        let authority = if let Some(pem) = kept(&path)? {
+            let key = pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len());
+            Authority::from_pem(&pem[..key], &pem[key..])
+                .map_err(|source| Error::Damaged { path: path.clone(), source: Box::new(source) })?
+        } else {
+            let made = Authority::generate(&format!("buildplane {what}"), AUTHORITY_LIFETIME)
+                .map_err(|source| failed(what, source))?;
+            // Key and certificate in one file: a crash cannot leave one without the other.
+            write_private(&path, format!("{}{}", made.cert_pem(), made.key_pem()).as_bytes())?;
+            made
         };
-        Ok(Self { what, authority })
+        Ok(Self { what, authority, tokens: layout.token_key(what) })
+    }
+
+    /// What the API of this authority signs its ServiceAccounts' tokens with; made at the first start.
+    pub(crate) fn token_key(&self) -> Result<TokenKey, Error> {
+        let path = self.tokens.clone();
+        if let Some(pem) = kept(&path)? {
+            return TokenKey::from_pem(&pem)
+                .map_err(|source| Error::Damaged { path, source: Box::new(source) });
+        }
+        let key = TokenKey::generate().map_err(|source| failed(self.what, source))?;
+        write_private(&path, key.to_pem().as_bytes())?;
+        Ok(key)
     }
 
     /// The authority's certificate, PEM.
@@ -135,6 +143,18 @@ impl Trust {
     }
 }
 
+/// The text of a file of an earlier start.
+fn kept(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+            Err(Error::Damaged { path: path.to_owned(), source: Box::new(source) })
+        }
+        Err(source) => Err(Error::path("read", path, source)),
+    }
+}
+
 fn failed(what: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Pki { what, source: Box::new(source) }
 }
@@ -154,6 +174,14 @@ mod tests {
         let first = cas(&Pki::ensure(&layout).unwrap());
         assert_eq!(first, cas(&Pki::ensure(&layout).unwrap()));
         assert!(first.iter().all(|ca| !ca.contains("PRIVATE")));
+        let pki = Pki::ensure(&layout).unwrap();
+        let key = |trust: &Trust| trust.token_key().unwrap().to_pem();
+        assert_eq!(key(&pki.control_plane), key(&Pki::ensure(&layout).unwrap().control_plane));
+        assert_ne!(
+            key(&pki.control_plane),
+            key(&pki.build_plane),
+            "a token of one plane is none of the other"
+        );
     }
 
     #[test]

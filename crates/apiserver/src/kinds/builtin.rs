@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::kinds::{CRD_GROUP, Kind, RBAC_GROUP, Source};
 
 /// What the table says of a built-in kind.
+#[expect(clippy::struct_excessive_bools, reason = "the fields are what discovery says of a kind")]
 pub(crate) struct Definition {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,
@@ -25,6 +26,7 @@ pub(crate) struct Definition {
     pub(crate) namespaced: bool,
     pub(crate) has_status: bool,
     pub(crate) ephemeral: bool,
+    pub(crate) read_only: bool,
     pub(crate) subresources: &'static [&'static str],
     pub(crate) selectable: &'static [&'static str],
     /// Adds the kind and all it refers to to a document and returns the name of its definition.
@@ -40,6 +42,7 @@ const PLAIN: Definition = Definition {
     namespaced: true,
     has_status: false,
     ephemeral: false,
+    read_only: false,
     subresources: &[],
     selectable: &[],
     define: define::<core::Secret>,
@@ -135,10 +138,20 @@ static DEFINITIONS: &[Definition] = &[
         define: define::<core::Secret>,
         ..PLAIN
     },
+    // There is no network of services here; clients that look for one (`kubectl cluster-info`) are told that it is empty.
+    Definition {
+        kind: "Service",
+        plural: "services",
+        short_names: &["svc"],
+        read_only: true,
+        define: define::<core::Service>,
+        ..PLAIN
+    },
     Definition {
         kind: "ServiceAccount",
         plural: "serviceaccounts",
         short_names: &["sa"],
+        subresources: &["token"],
         define: define::<core::ServiceAccount>,
         ..PLAIN
     },
@@ -192,6 +205,7 @@ static DEFINITIONS: &[Definition] = &[
         ..PLAIN
     },
     review(AUTHN, "SelfSubjectReview", "selfsubjectreviews", define::<authn::SelfSubjectReview>),
+    review(AUTHN, "TokenReview", "tokenreviews", define::<authn::TokenReview>),
     Definition {
         namespaced: true,
         ..review(
@@ -215,6 +229,15 @@ static DEFINITIONS: &[Definition] = &[
     ),
     review(AUTHZ, "SubjectAccessReview", "subjectaccessreviews", define::<authz::SubjectAccessReview>),
 ];
+
+static TOKEN_REQUEST: Definition =
+    review(AUTHN, "TokenRequest", "tokenrequests", define::<authn::TokenRequest>);
+
+/// What is posted to `serviceaccounts/token`; served nowhere else.
+pub(crate) fn token_request() -> &'static Kind {
+    static KIND: OnceLock<Kind> = OnceLock::new();
+    KIND.get_or_init(|| TOKEN_REQUEST.kind())
+}
 
 impl Definition {
     pub(crate) fn compile(&self) -> Result<Schema, SchemaError> {
@@ -249,6 +272,7 @@ impl Definition {
             has_status: self.has_status,
             subresources: self.subresources,
             ephemeral: self.ephemeral,
+            read_only: self.read_only,
             api_version,
             prefix: format!("/{stored_in}/{}/", self.plural),
             columns: Columns::builtin(self.group, self.plural),

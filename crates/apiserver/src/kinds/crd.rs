@@ -53,6 +53,7 @@ fn kind(spec: &Value, version: &Value, storage_version: &str) -> Kind {
         has_status: version["subresources"]["status"].is_object(),
         subresources: &[],
         ephemeral: false,
+        read_only: false,
         api_version: format!("{group}/{name}"),
         prefix: format!("/{group}/{plural}/"),
         columns: Columns::from_crd(columns).unwrap_or_else(|error| {

@@ -38,6 +38,7 @@ pub(crate) fn of(api_version: &str, kind: &str) -> Option<Table> {
         ("v1", "ServiceAccount") => SERVICE_ACCOUNT,
         ("authentication.k8s.io/v1", "SelfSubjectReview") => SELF_SUBJECT_REVIEW,
         ("authentication.k8s.io/v1", "TokenRequest") => TOKEN_REQUEST,
+        ("authentication.k8s.io/v1", "TokenReview") => TOKEN_REVIEW,
         ("authorization.k8s.io/v1", "LocalSubjectAccessReview") => LOCAL_SUBJECT_ACCESS_REVIEW,
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => SELF_SUBJECT_ACCESS_REVIEW,
         ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => SELF_SUBJECT_RULES_REVIEW,
@@ -284,7 +285,10 @@ static SELF_SUBJECT_REVIEW_STATUS: Table = &[(1, "userInfo", Message(USER_INFO))
 static SELF_SUBJECT_REVIEW: Table =
     &[(1, "metadata", Message(OBJECT_META)), (2, "status", Message(SELF_SUBJECT_REVIEW_STATUS))];
 static BOUND_OBJECT_REFERENCE: Table =
-    &[(1, "kind", Text), (2, "apiVersion", Text), (3, "name", Text), (4, "uId", Text)];
+    &[(1, "kind", Text), (2, "apiVersion", Text), (3, "name", Text), (4, "uid", Text)];
+static TOKEN_REVIEW_SPEC: Table = &[(1, "token", Text), (2, "audiences", Repeated(&Text))];
+static TOKEN_REVIEW: Table =
+    &[(1, "metadata", Message(OBJECT_META)), (2, "spec", Message(TOKEN_REVIEW_SPEC))];
 static TOKEN_REQUEST_SPEC: Table = &[
     (1, "audiences", Repeated(&Text)),
     (3, "boundObjectRef", Message(BOUND_OBJECT_REFERENCE)),

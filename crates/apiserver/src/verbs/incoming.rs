@@ -1,6 +1,10 @@
 //! An object out of a request's body: its kind checked, unknown fields reported or dropped.
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use buildplane_apimachinery::field::ErrorKind;
+use buildplane_apimachinery::schema::Previous;
 use serde_json::Value;
 
 use crate::call::Call;
@@ -33,6 +37,12 @@ impl FieldValidation {
 
 /// Reads and checks the object of a create or update; it comes back as it is stored.
 pub(crate) async fn read(call: &mut Call, body: Body) -> ApiResult<Value> {
+    let kind = Arc::clone(&call.kind);
+    read_as(call, &kind, body).await
+}
+
+/// As [`read`], for a subresource whose objects are of a kind of their own.
+pub(crate) async fn read_as(call: &mut Call, kind: &Kind, body: Body) -> ApiResult<Value> {
     let validation = FieldValidation::of(call)?;
     let text = body::read(&call.headers, body, call.api.config.limits.body_bytes).await?;
     if text.is_empty() {
@@ -40,16 +50,23 @@ pub(crate) async fn read(call: &mut Call, body: Body) -> ApiResult<Value> {
     }
     let document = body::object(&call.headers, &text)?;
     let mut value = document.value;
-    typed(&call.kind, &mut value)?;
-    let problems = unknown(&call.kind, &mut value, document.duplicates);
-    let kind = &call.kind;
+    typed(kind, &mut value)?;
+    let problems = unknown(kind, &mut value, document.duplicates);
     report(validation, &problems, &mut call.warnings, |list| {
         format!(
             "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {list}",
             kind.kind, kind.version, kind.kind
         )
     })?;
-    Ok(present::stored_value(&call.kind, value))
+    Ok(present::stored_value(kind, value))
+}
+
+/// Refuses an object whose fields are of other types than the kind's: what is answered and not stored is not validated
+/// elsewhere, and a text where a number is meant must not be taken for nothing.
+pub(crate) fn check_types(kind: &Kind, value: &Value) -> ApiResult<()> {
+    let mut errors = kind.schema().validate(value, Previous::Absent);
+    errors.retain(|error| error.kind == ErrorKind::TypeInvalid);
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, object::name(value), &errors)) }
 }
 
 /// Refuses a body of another kind and completes a missing type.

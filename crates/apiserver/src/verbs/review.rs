@@ -10,15 +10,20 @@ use crate::call::Call;
 use crate::error::{ApiError, ApiResult};
 use crate::http::response;
 use crate::identity::Identity;
-use crate::verbs::incoming;
+use crate::verbs::{incoming, token};
 
 pub(crate) async fn review(call: &mut Call, body: Body) -> ApiResult<Response<Body>> {
     let mut review = incoming::read(call, body).await?;
+    if review["spec"].is_null() && call.kind.plural != "selfsubjectreviews" {
+        review["spec"] = json!({});
+    }
+    incoming::check_types(&call.kind, &review)?;
     let spec = review["spec"].clone();
     review["status"] = match call.kind.plural.as_str() {
         "selfsubjectreviews" => json!({
-            "userInfo": {"username": call.identity.user, "groups": call.identity.groups},
+            "userInfo": call.identity.info(),
         }),
+        "tokenreviews" => token::review(call, &spec)?,
         "selfsubjectaccessreviews" => access(call, &call.identity, &spec)?,
         "subjectaccessreviews" => access(call, &subject(&spec)?, &spec)?,
         "localsubjectaccessreviews" => {
@@ -56,7 +61,7 @@ fn subject(spec: &Value) -> ApiResult<Identity> {
         return Err(ApiError::bad_request("spec.user: at least one of user or group must be specified"));
     }
     // As it is asked: no group is added.
-    Ok(Identity { user: user.to_owned(), groups })
+    Ok(Identity { groups, ..Identity::new(user, [""; 0]) })
 }
 
 fn access(call: &Call, identity: &Identity, spec: &Value) -> ApiResult<Value> {
