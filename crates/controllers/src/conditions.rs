@@ -89,6 +89,7 @@ impl<'a> Conditions<'a> {
             let from = before.map(|before| before.status.clone());
             self.changes.push(Change { type_, from, verdict: verdict.clone() });
         }
+        self.next.retain(|condition| condition.type_ != type_);
         self.next.push(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -97,6 +98,11 @@ impl<'a> Conditions<'a> {
             observed_generation: self.generation,
             last_transition_time: since,
         });
+    }
+
+    /// Begins with the conditions as they were.
+    pub(crate) fn keep_all(&mut self) {
+        self.next = self.previous.to_vec();
     }
 
     /// The conditions, and which of them changed.

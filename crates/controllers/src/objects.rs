@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
@@ -21,6 +22,8 @@ pub(crate) struct Objects<K: Resource<DynamicType = ()> + Clone + 'static> {
     seen: Store<K>,
     writer: Mutex<Option<Writer<K>>>,
     queue: Arc<Queue<K>>,
+    /// Whether all were listed once.
+    listed: AtomicBool,
 }
 
 /// What a watch tells of an object.
@@ -37,12 +40,22 @@ where
 {
     pub(crate) fn new() -> Self {
         let writer = Writer::default();
-        Self { seen: writer.as_reader(), writer: Mutex::new(Some(writer)), queue: Queue::new() }
+        Self {
+            seen: writer.as_reader(),
+            writer: Mutex::new(Some(writer)),
+            queue: Queue::new(),
+            listed: AtomicBool::new(false),
+        }
     }
 
     /// What is to be reconciled.
     pub(crate) fn queue(&self) -> &Arc<Queue<K>> {
         &self.queue
+    }
+
+    /// Whether an object was seen; none before all were listed.
+    pub(crate) fn is_seen(&self, object: &ObjectRef<K>) -> Option<bool> {
+        self.listed.load(Ordering::Acquire).then(|| self.seen.get(object).is_some())
     }
 
     /// Asks for those that something concerns to be reconciled.
@@ -71,7 +84,10 @@ where
                 }
                 // During a list the old objects are still what was seen; these are looked at when it is done.
                 watcher::Event::InitApply(object) => on_change(Change::Written(object)),
-                watcher::Event::InitDone => self.enqueue_where(|_| true),
+                watcher::Event::InitDone => {
+                    self.listed.store(true, Ordering::Release);
+                    self.enqueue_where(|_| true);
+                }
                 watcher::Event::Delete(object) => on_change(Change::Deleted(object)),
                 watcher::Event::Init => {}
             }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use buildplane_api::names::CrRef;
 use buildplane_api::{
     BuildPlane, ClusterBuildPlane, ClusterDataPlane, ClusterObservabilityPlane, DataPlane, ObservabilityPlane,
 };
@@ -11,7 +10,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +18,9 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::follow::follow;
 use crate::gateway::{Feed, GatewayClient, Registrations, Subscriber};
-use crate::planes::{self, Kind, PlaneApi, PlaneListener};
+use crate::planes::{
+    self, Bindings, Existence, Kind, Notices, PlaneApi, PlaneListener, Stores, Sweeper, Written,
+};
 use crate::retry::Retries;
 use crate::runs::Runs;
 use crate::workflows::Workflows;
@@ -36,27 +36,32 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The gateway's client cannot be set up, or a controller ended although nobody asked it to.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let Config { control_plane, gateway, secret_namespaces, instance, timings } = config;
-    let gateway = GatewayClient::new(&gateway, timings.request)?;
+    let shared = GatewayClient::new(&gateway, timings.request)?;
     let feed = Feed::new(&timings);
-    let events = Events::new(control_plane.clone(), instance);
+    let gateway = shared.clone().routed_by(Arc::clone(&feed));
+    let (events, publisher) = Events::new(control_plane.clone(), instance);
     let runs = Runs::new(control_plane.clone(), gateway.clone(), events.clone(), timings, shutdown.clone());
+    let stores = Stores::new(gateway, shutdown.clone());
     let context = Arc::new(planes::Context {
         client: control_plane.clone(),
-        gateway: gateway.clone(),
         feed: Arc::clone(&feed),
-        registrations: Registrations::new(gateway.clone(), Arc::clone(&feed)),
+        registrations: Registrations::new(Arc::clone(&feed)),
         events,
         timings,
         secret_namespaces: secret_namespaces.clone(),
         retries: Retries::new(&timings),
-        store_looks: Retries::new(&timings),
+        stores: Arc::clone(&stores),
+        bindings: Bindings::default(),
+        notices: Notices::default(),
+        written: Written::default(),
     });
     let planes = Planes::new(&context);
     let mut listeners = planes.listeners();
     listeners.push(Arc::clone(&runs) as Arc<dyn PlaneListener>);
     let listeners: Arc<[Arc<dyn PlaneListener>]> = listeners.into();
-    let sweeper = Arc::new(Sweeper { wanted: Notify::new() });
+    let sweeper = Sweeper::new(planes.existence());
     let mut subscribers = planes.subscribers();
+    stores.tell(subscribers.clone());
     subscribers.push(Arc::clone(&sweeper) as Arc<dyn Subscriber>);
 
     let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
@@ -77,8 +82,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     });
     tasks.spawn("gateway feed", {
         let shutdown = shutdown.clone();
-        async move { feed.run(&gateway, &timings, &subscribers, &shutdown).await }
+        async move { feed.run(&shared, &subscribers, &shutdown).await }
     });
+    tasks.spawn("events", publisher.run(shutdown.clone()));
     tasks.spawn("registration sweep", {
         let shutdown = shutdown.clone();
         async move { sweeper.run(&context, &shutdown).await }
@@ -120,6 +126,17 @@ impl Planes {
     }
 
     fn subscribers(&self) -> Vec<Arc<dyn Subscriber>> {
+        vec![
+            Arc::clone(&self.build) as _,
+            Arc::clone(&self.cluster_build) as _,
+            Arc::clone(&self.data) as _,
+            Arc::clone(&self.cluster_data) as _,
+            Arc::clone(&self.observability) as _,
+            Arc::clone(&self.cluster_observability) as _,
+        ]
+    }
+
+    fn existence(&self) -> Vec<Arc<dyn Existence>> {
         vec![
             Arc::clone(&self.build) as _,
             Arc::clone(&self.cluster_build) as _,
@@ -217,28 +234,4 @@ async fn watch_secrets(
     futures::future::join_all(watches).await;
     // With no namespace allowed there is nothing to follow; the task still lives as long as the others.
     shutdown.cancelled().await;
-}
-
-/// Tells the gateway, as soon as it is back, of objects that went while it was away.
-struct Sweeper {
-    wanted: Notify,
-}
-
-impl Sweeper {
-    async fn run(&self, context: &planes::Context, shutdown: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = self.wanted.notified() => context.registrations.sweep().await,
-            }
-        }
-    }
-}
-
-impl Subscriber for Sweeper {
-    fn changed(&self, _: &[CrRef]) {}
-
-    fn all_changed(&self) {
-        self.wanted.notify_one();
-    }
 }

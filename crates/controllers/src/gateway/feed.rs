@@ -1,43 +1,35 @@
-//! Who is connected: the gateway's stream, followed for as long as the controllers run.
+//! Who is connected: the streams of all gateway replicas, followed for as long as the controllers run, and merged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use buildplane_api::names::{CrRef, PlaneId, PlaneType};
-use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::wire::{Agent, Line, RefusedLine, StatusLine};
+use super::client::GatewayClient;
+use super::wire::{Line, Refusal, RefusedLine, ReplicaEntry, StatusLine};
 use crate::config::Timings;
 
 mod follow;
+mod view;
 
-/// The agents that are connected for one plane object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Connection {
-    pub(crate) connected: bool,
-    pub(crate) n_agents: u32,
-    pub(crate) last_seen: Option<Timestamp>,
-    pub(crate) agents: Vec<Agent>,
-}
+pub(crate) use view::Connection;
+use view::Replica;
 
-/// An agent that the gateway turned away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) reason: String,
-    pub(crate) message: String,
-    pub(crate) at: Option<Timestamp>,
-}
+/// Heartbeats are spread over this many moments of their interval.
+const SLOTS: u64 = 30;
 
-/// Whether the gateway can be asked.
+/// Whether the gateways can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GatewayState {
     /// Not yet, right after the start.
     Connecting,
-    /// It is followed.
+    /// At least one is followed.
     Connected,
-    /// It has been away for a while, for this reason.
+    /// All have been away for a while, for this reason.
     Unreachable(String),
 }
 
@@ -49,39 +41,40 @@ pub(crate) trait Subscriber: Send + Sync {
     fn all_changed(&self);
 }
 
-/// Whether a heartbeat is enough later than the last one that was told.
-pub(crate) fn is_heartbeat_due(told: Option<Timestamp>, seen: Option<Timestamp>, interval: Duration) -> bool {
-    match (told, seen) {
-        (Some(told), Some(seen)) => {
-            // A second less, because times are kept in whole seconds.
-            let limit = interval.saturating_sub(Duration::from_secs(1));
-            Duration::try_from(seen.duration_since(told))
-                .is_ok_and(|passed| passed >= limit && !passed.is_zero())
-        }
-        (None, Some(_)) => true,
-        (_, None) => false,
-    }
+/// A replica that is to know every plane object.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) instance: String,
+    /// Counts the lives in which a replica was followed: what it was told in an earlier one, it may have forgotten.
+    pub(crate) epoch: u64,
+    pub(crate) client: GatewayClient,
 }
 
-/// What the gateway says.
+/// What the gateways say.
 pub(crate) struct Feed {
     state: RwLock<State>,
-    heartbeat: Duration,
+    timings: Timings,
+    /// The replicas, or what they say of each other, changed.
+    rearranged: Notify,
+    settled: tokio::sync::watch::Sender<bool>,
 }
 
 struct State {
     gateway: GatewayState,
+    /// The number of the last life of a replica.
     epoch: u64,
-    /// Since when attempts to follow it fail.
+    /// Since when no replica is followed.
     away_since: Option<Instant>,
-    connections: HashMap<(PlaneId, CrRef), Entry>,
+    /// What went wrong last.
+    last_error: Option<String>,
+    /// The replica that answers at the shared address.
+    at_shared: Option<String>,
+    replicas: BTreeMap<String, Replica>,
+    /// The objects that share a plane.
+    planes: HashMap<(PlaneType, PlaneId), HashSet<CrRef>>,
     refusals: HashMap<(PlaneType, PlaneId), Refusal>,
-}
-
-struct Entry {
-    connection: Connection,
-    /// The heartbeat that the object was last looked at for.
-    announced: Option<Timestamp>,
+    /// Objects whose heartbeat may be written.
+    due: HashSet<CrRef>,
 }
 
 /// What a line changes.
@@ -98,42 +91,113 @@ impl Feed {
             gateway: GatewayState::Connecting,
             epoch: 0,
             away_since: None,
-            connections: HashMap::new(),
+            last_error: None,
+            at_shared: None,
+            replicas: BTreeMap::new(),
+            planes: HashMap::new(),
             refusals: HashMap::new(),
+            due: HashSet::new(),
         };
-        Arc::new(Self { state: RwLock::new(state), heartbeat: timings.heartbeat })
+        Arc::new(Self {
+            state: RwLock::new(state),
+            timings: *timings,
+            rearranged: Notify::new(),
+            settled: tokio::sync::watch::Sender::new(false),
+        })
     }
 
-    /// Counts the connections to the gateway: whatever it was told before the last one, it may have forgotten.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.read(|state| state.epoch)
+    /// Waits until a gateway is followed, or has been away for a while: until then there is nothing to tell of planes.
+    pub(crate) async fn settled(&self) {
+        let mut settled = self.settled.subscribe();
+        // The sender lives as long as this does.
+        let _closed =
+            tokio::time::timeout(self.timings.gateway_grace, settled.wait_for(|settled| *settled)).await;
     }
 
     pub(crate) fn gateway(&self) -> GatewayState {
         self.read(|state| state.gateway.clone())
     }
 
-    pub(crate) fn connection(&self, plane_id: &PlaneId, cr: &CrRef) -> Option<Connection> {
-        let key = (plane_id.clone(), cr.clone());
-        self.read(|state| state.connections.get(&key).map(|entry| entry.connection.clone()))
+    /// The replicas that are to know every object.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.read(|state| state.replicas.iter().map(|(instance, replica)| replica.target(instance)).collect())
     }
 
+    /// The replica to ask for an object's plane: one that has an agent for it.
+    pub(crate) fn replica_of(&self, plane_id: &PlaneId, cr: &CrRef) -> Option<Target> {
+        self.read(|state| {
+            let with_agent = state.replicas.iter().find(|(_, replica)| {
+                replica.is_open() && replica.status(plane_id, cr).is_some_and(|status| status.connected)
+            });
+            with_agent.map(|(instance, replica)| replica.target(instance))
+        })
+    }
+
+    /// What all replicas together say about an object; none as long as one of them may still have something to say.
+    pub(crate) fn connection(&self, plane_id: &PlaneId, cr: &CrRef) -> Option<Connection> {
+        self.read(|state| state.merged(plane_id, cr, self.timings.gateway_grace))
+    }
+
+    /// The last refusal of an agent of a plane as a whole.
     pub(crate) fn refusal(&self, plane_type: PlaneType, plane_id: &PlaneId) -> Option<Refusal> {
         let key = (plane_type, plane_id.clone());
         self.read(|state| state.refusals.get(&key).cloned())
     }
 
-    /// The plane ids under which the gateway knows an object.
-    pub(crate) fn planes_of(&self, cr: &CrRef) -> HashSet<PlaneId> {
+    /// The other objects that the gateways know for a plane.
+    pub(crate) fn siblings(&self, plane_id: &PlaneId, cr: &CrRef) -> Siblings {
         self.read(|state| {
-            let of_cr = state.connections.keys().filter(|(_, known)| known == cr);
-            of_cr.map(|(plane_id, _)| plane_id.clone()).collect()
+            let key = (cr.plane_type(), plane_id.clone());
+            let others = || state.planes.get(&key).into_iter().flatten().filter(|other| *other != cr);
+            Siblings {
+                n: others().count(),
+                any_connected: others().any(|other| state.is_connected(plane_id, other)),
+            }
         })
     }
 
-    /// The gateway was made to forget an object.
-    pub(crate) fn forget(&self, plane_id: &PlaneId, cr: &CrRef) {
-        self.write(|state| state.connections.remove(&(plane_id.clone(), cr.clone())));
+    /// The plane ids under which a replica knows an object.
+    pub(crate) fn planes_of(&self, instance: &str, cr: &CrRef) -> HashSet<PlaneId> {
+        self.read(|state| {
+            let replica = state.replicas.get(instance);
+            replica.map(|replica| replica.planes_of(cr).cloned().collect()).unwrap_or_default()
+        })
+    }
+
+    /// Every object that a replica knows.
+    pub(crate) fn objects(&self) -> HashSet<CrRef> {
+        self.read(|state| state.replicas.values().flat_map(Replica::objects).cloned().collect())
+    }
+
+    /// A replica was made to forget an object.
+    pub(crate) fn forget(&self, instance: &str, plane_id: &PlaneId, cr: &CrRef) {
+        self.write(|state| {
+            if let Some(replica) = state.replicas.get_mut(instance) {
+                replica.forget(plane_id, cr);
+            }
+            state.unlist(plane_id, cr);
+        });
+    }
+
+    /// Whether the heartbeat of an object may be written now; once in each interval.
+    pub(crate) fn take_due(&self, cr: &CrRef) -> bool {
+        self.write(|state| state.due.remove(cr))
+    }
+
+    /// The objects of one moment of the interval whose agents may have been heard of since.
+    fn pulse(&self, moment: u64) -> Vec<CrRef> {
+        self.write(|state| {
+            let connected = state
+                .planes
+                .iter()
+                .flat_map(|((_, plane_id), objects)| objects.iter().map(move |cr| (plane_id, cr)));
+            let beating: Vec<CrRef> = connected
+                .filter(|(plane_id, cr)| slot(cr) == moment % SLOTS && state.is_connected(plane_id, cr))
+                .map(|(_, cr)| cr.clone())
+                .collect();
+            state.due.extend(beating.iter().cloned());
+            beating
+        })
     }
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -144,24 +208,37 @@ impl Feed {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn take(&self, line: Line) -> News {
-        match line {
-            Line::Hello { instance } => {
-                tracing::info!(gateway = instance, "following the gateway");
+    /// Takes a line of the stream of a replica; `instance` is none before its Hello.
+    fn take(&self, instance: &mut Option<String>, client: &GatewayClient, line: Line) -> News {
+        match (line, instance.as_deref()) {
+            (Line::Hello { instance: name, replicas }, _) => {
+                tracing::info!(gateway = name, "following a gateway");
                 self.write(|state| {
-                    state.epoch += 1;
-                    state.gateway = GatewayState::Connected;
-                    state.away_since = None;
+                    if let Some(before) = instance.replace(name.clone()).filter(|before| *before != name) {
+                        state.close(&before);
+                    }
+                    state.open(&name, client, replicas);
                 });
+                self.settled.send_replace(true);
+                self.rearranged.notify_one();
                 News::Everything
             }
-            Line::Status(status) => self.take_status(status),
-            Line::Refused(refused) => self.take_refused(refused),
-            Line::Ping | Line::Unknown => News::Nothing,
+            (Line::Replicas { replicas }, Some(instance)) => {
+                self.write(|state| {
+                    if let Some(replica) = state.replicas.get_mut(instance) {
+                        replica.listed = replicas;
+                    }
+                });
+                self.rearranged.notify_one();
+                News::Nothing
+            }
+            (Line::Status(status), Some(instance)) => self.take_status(instance, status),
+            (Line::Refused(refused), Some(_)) => self.take_refused(refused),
+            (_, _) => News::Nothing,
         }
     }
 
-    fn take_status(&self, line: StatusLine) -> News {
+    fn take_status(&self, instance: &str, line: StatusLine) -> News {
         let (plane_id, cr) = match line.subject() {
             Ok(subject) => subject,
             Err(error) => {
@@ -169,46 +246,135 @@ impl Feed {
                 return News::Nothing;
             }
         };
-        let connection = Connection {
-            connected: line.connected,
-            n_agents: line.connected_agents,
-            last_seen: line.last_seen,
-            agents: line.agents,
-        };
+        let status = Connection::from(line);
+        let grace = self.timings.gateway_grace;
         self.write(|state| {
-            if connection.connected {
-                state.refusals.remove(&(cr.plane_type(), plane_id.clone()));
+            let plane = (cr.plane_type(), plane_id.clone());
+            let before = state.merged(&plane_id, &cr, grace);
+            let served_before = state.is_served(&plane);
+            let Some(replica) = state.replicas.get_mut(instance) else { return News::Nothing };
+            if status.connected {
+                state.refusals.remove(&plane);
             }
-            let key = (plane_id, cr.clone());
-            let before = state.connections.get(&key);
-            let only_heartbeat = before.is_some_and(|before| {
-                Connection { last_seen: connection.last_seen, ..before.connection.clone() } == connection
-            });
-            let announced = before.and_then(|before| before.announced);
-            let is_news =
-                !only_heartbeat || is_heartbeat_due(announced, connection.last_seen, self.heartbeat);
-            let announced = if is_news { connection.last_seen } else { announced };
-            state.connections.insert(key, Entry { connection, announced });
-            if is_news { News::About(vec![cr]) } else { News::Nothing }
+            replica.put(&plane_id, &cr, status);
+            let siblings = state.planes.entry(plane.clone()).or_default();
+            let is_new = siblings.insert(cr.clone());
+            // Whoever was alone on the plane is no longer.
+            let is_joined = is_new && siblings.len() == 2;
+            let after = state.merged(&plane_id, &cr, grace);
+            let mut about = Vec::new();
+            if !Connection::is_same(before.as_ref(), after.as_ref()) {
+                about.push(cr.clone());
+            }
+            if is_joined || state.is_served(&plane) != served_before {
+                let siblings = state.planes.get(&plane).into_iter().flatten();
+                about.extend(siblings.filter(|sibling| **sibling != cr).cloned());
+            }
+            if about.is_empty() { News::Nothing } else { News::About(about) }
         })
     }
 
     fn take_refused(&self, line: RefusedLine) -> News {
-        let Ok((plane_type, plane_id)) = line.subject() else { return News::Nothing };
-        let refusal = Refusal { reason: line.reason, message: line.message, at: line.at };
+        let Ok(plane) = line.subject() else { return News::Nothing };
+        let refusal = line.refusal;
         self.write(|state| {
-            let of_plane =
-                state.connections.keys().filter(|(id, cr)| *id == plane_id && cr.plane_type() == plane_type);
-            let objects: Vec<CrRef> = of_plane.map(|(_, cr)| cr.clone()).collect();
+            let objects: Vec<CrRef> = state.planes.get(&plane).into_iter().flatten().cloned().collect();
             // Agents knock at names that nobody registered, too; those are not kept.
             if objects.is_empty() {
                 return News::Nothing;
             }
-            let before = state.refusals.insert((plane_type, plane_id), refusal.clone());
+            let before = state.refusals.insert(plane, refusal.clone());
             let same = before.is_some_and(|b| b.reason == refusal.reason && b.message == refusal.message);
             if same { News::Nothing } else { News::About(objects) }
         })
     }
+}
+
+/// The other objects of a plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Siblings {
+    /// How many there are.
+    pub(crate) n: usize,
+    /// Whether an agent is connected for any of them.
+    pub(crate) any_connected: bool,
+}
+
+impl State {
+    /// A replica is followed.
+    fn open(&mut self, instance: &str, client: &GatewayClient, listed: Vec<ReplicaEntry>) {
+        self.gateway = GatewayState::Connected;
+        self.away_since = None;
+        if let Some(replica) = self.replicas.get_mut(instance).filter(|replica| replica.is_open()) {
+            replica.reopen(listed);
+            return;
+        }
+        self.epoch += 1;
+        // What it said in an earlier life is said again, as far as it still holds.
+        self.drop_replica(instance);
+        self.replicas.insert(instance.to_owned(), Replica::new(client.clone(), self.epoch, listed));
+    }
+
+    /// A stream of a replica ended.
+    fn close(&mut self, instance: &str) {
+        if let Some(replica) = self.replicas.get_mut(instance) {
+            replica.close();
+        }
+        if !self.replicas.values().any(Replica::is_open) {
+            self.away_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Forgets a replica, and gives the objects that it knew.
+    fn drop_replica(&mut self, instance: &str) -> Vec<CrRef> {
+        let Some(replica) = self.replicas.remove(instance) else { return Vec::new() };
+        for (plane_id, cr) in replica.known() {
+            self.unlist(plane_id, cr);
+        }
+        replica.objects().cloned().collect()
+    }
+
+    /// Takes an object off a plane's list, if no replica knows it there.
+    fn unlist(&mut self, plane_id: &PlaneId, cr: &CrRef) {
+        if self.replicas.values().any(|replica| replica.status(plane_id, cr).is_some()) {
+            return;
+        }
+        self.due.remove(cr);
+        let plane = (cr.plane_type(), plane_id.clone());
+        if let Some(objects) = self.planes.get_mut(&plane) {
+            objects.remove(cr);
+            if objects.is_empty() {
+                self.planes.remove(&plane);
+                self.refusals.remove(&plane);
+            }
+        }
+    }
+
+    fn merged(&self, plane_id: &PlaneId, cr: &CrRef, grace: Duration) -> Option<Connection> {
+        let told = self.replicas.values().filter_map(|replica| replica.status(plane_id, cr));
+        let merged = Connection::merge(told)?;
+        // A replica that was just found says in a moment what it knows.
+        let is_young =
+            |replica: &Replica| replica.begun.elapsed() < grace && replica.status(plane_id, cr).is_none();
+        if !merged.connected && self.replicas.values().any(is_young) { None } else { Some(merged) }
+    }
+
+    fn is_connected(&self, plane_id: &PlaneId, cr: &CrRef) -> bool {
+        let told = |replica: &Replica| replica.status(plane_id, cr).is_some_and(|status| status.connected);
+        self.replicas.values().any(told)
+    }
+
+    /// Whether an agent is connected for any object of a plane.
+    fn is_served(&self, plane: &(PlaneType, PlaneId)) -> bool {
+        let objects = self.planes.get(plane).into_iter().flatten();
+        objects.into_iter().any(|cr| self.is_connected(&plane.1, cr))
+    }
+}
+
+/// The moment of an object in the interval between heartbeats.
+fn slot(cr: &CrRef) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    cr.hash(&mut hasher);
+    hasher.finish() % SLOTS
 }
 
 #[cfg(test)]

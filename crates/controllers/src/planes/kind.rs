@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use buildplane_api::meta::API_VERSION;
 use buildplane_api::names::{CrRef, NameError, PlaneKind};
+use buildplane_api::plane::PlaneStatus;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Patch, PatchParams};
@@ -15,20 +17,25 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::access::PlaneApi;
-use super::apply::{Applied, SecretStore};
+use super::agents::soonest_end;
+use super::apply::Applied;
+use super::binding::Bindings;
+use super::certificates::Bundle;
 use super::dereference::DereferenceError;
 use super::finalize::finalize;
+use super::notices::{Notices, changes, lasting};
 use super::status::{Told, is_worth_writing, tell};
+use super::stores::Stores;
+use super::sweep::Existence;
 use super::validate::Validated;
+use super::written::Written;
 use super::{apply, build, dereference, validate};
-use crate::conditions::{Change, Truth};
 use crate::config::Timings;
 use crate::events::Events;
 use crate::finalizer::{self, FinalizerError};
-use crate::gateway::{Feed, GatewayClient, GatewayError, Registrations, Subscriber};
+use crate::gateway::{Feed, GatewayError, GatewayState, Registered, Registrations, Subscriber};
 use crate::objects::{self, Objects};
 use crate::retry::Retries;
-use buildplane_api::conditions::plane;
 
 /// The field manager of plane statuses.
 const FIELD_MANAGER: &str = "plane-controller";
@@ -42,15 +49,16 @@ const RECHECK: Duration = Duration::from_hours(1);
 /// What the plane controllers share.
 pub(crate) struct Context {
     pub(crate) client: Client,
-    pub(crate) gateway: GatewayClient,
     pub(crate) feed: Arc<Feed>,
     pub(crate) registrations: Registrations,
     pub(crate) events: Events,
     pub(crate) timings: Timings,
     pub(crate) secret_namespaces: Option<Vec<String>>,
     pub(crate) retries: Retries<CrRef>,
-    /// Looks at secret stores that are not ready: soon at first, then ever more rarely.
-    pub(crate) store_looks: Retries<CrRef>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) bindings: Bindings,
+    pub(crate) notices: Notices,
+    pub(crate) written: Written,
 }
 
 impl Context {
@@ -101,22 +109,31 @@ impl<P: PlaneApi> Kind<P> {
             let Ok(cr) = plane.cr_ref() else { return };
             if matches!(change, objects::Change::Deleted(_)) {
                 context.retries.forget(&cr);
-                context.store_looks.forget(&cr);
+                context.stores.release(&cr);
+                context.bindings.forget(&cr);
+                context.notices.forget(&cr);
+                context.written.forget(&cr);
             }
             for listener in listeners {
                 listener.plane_touched(&cr);
             }
         });
-        let reconciled = self.objects.reconcile(
-            Arc::clone(context),
-            CONCURRENCY,
-            |plane, context| reconcile::<P>(plane, context).boxed(),
-            |plane: &P, _, context| match plane.cr_ref() {
-                Ok(cr) => Action::requeue(context.retries.failed(cr)),
-                Err(_no_name) => Action::await_change(),
-            },
-            shutdown.clone(),
-        );
+        let reconciled = async {
+            // Before a gateway said anything there would be two statuses to write instead of one.
+            context.feed.settled().await;
+            self.objects
+                .reconcile(
+                    Arc::clone(context),
+                    CONCURRENCY,
+                    |plane, context| reconcile::<P>(plane, context).boxed(),
+                    |plane: &P, _, context| match plane.cr_ref() {
+                        Ok(cr) => Action::requeue(context.retries.failed(cr)),
+                        Err(_no_name) => Action::await_change(),
+                    },
+                    shutdown.clone(),
+                )
+                .await;
+        };
         tokio::join!(watched, reconciled);
     }
 }
@@ -124,17 +141,30 @@ impl<P: PlaneApi> Kind<P> {
 impl<P: PlaneApi> Subscriber for Kind<P> {
     fn changed(&self, objects: &[CrRef]) {
         let of_kind = objects.iter().filter(|cr| cr.kind() == P::KIND);
-        self.objects.queue().extend(of_kind.map(|cr| {
-            let object = ObjectRef::new(cr.name());
-            match cr.namespace() {
-                Some(namespace) => object.within(namespace),
-                None => object,
-            }
-        }));
+        self.objects.queue().extend(of_kind.map(object_ref));
     }
 
     fn all_changed(&self) {
         self.objects.enqueue_where(|_| true);
+    }
+}
+
+fn object_ref<P: PlaneApi>(cr: &CrRef) -> ObjectRef<P> {
+    let object = ObjectRef::new(cr.name());
+    match cr.namespace() {
+        Some(namespace) => object.within(namespace),
+        None => object,
+    }
+}
+
+impl<P: PlaneApi> Existence for Kind<P> {
+    fn is_seen(&self, cr: &CrRef) -> Option<bool> {
+        if cr.kind() == P::KIND { self.objects.is_seen(&object_ref(cr)) } else { None }
+    }
+
+    fn exists<'a>(&'a self, cr: &'a CrRef) -> BoxFuture<'a, kube::Result<bool>> {
+        let api = P::api(self.context.client.clone(), cr.namespace());
+        async move { Ok(api.get_metadata_opt(cr.name()).await?.is_some()) }.boxed()
     }
 }
 
@@ -181,12 +211,21 @@ async fn reconcile<P: PlaneApi>(object: Arc<P>, context: Arc<Context>) -> Result
     let found = dereference::dereference(object.as_ref(), &context).await.map_err(PlaneError::Dereference)?;
     let now = Timestamp::now();
     let plane = validate::validate(object.as_ref(), found, now);
-    let wanted = build::build(&plane);
+    let wanted = build::build(object.as_ref(), &cr, &plane, &context.bindings);
+    let last = context.registrations.last(&cr);
     let applied = apply::apply(&context, &cr, wanted.as_ref(), object.secret_store()).await;
-    let told = tell(object.as_ref(), &plane, &applied, now);
-    write(object.as_ref(), &told, &context).await?;
+    let version = object.meta().resource_version.as_deref();
+    let written = context.written.since(&cr, version);
+    let before = written.as_ref().or_else(|| object.status());
+    let told = tell(object.as_ref(), before, &plane, &applied, now);
+    write(object.as_ref(), before, &cr, &told, &context).await?;
+    let mut notices = changes(before, &told.status, &told.changes, &plane, last.as_ref());
+    notices.extend(context.notices.begun(&cr, lasting(&plane, &applied)));
+    for notice in notices {
+        context.events.publish(&object.object_ref(&()), notice.is_warning, notice.reason, &notice.note);
+    }
     context.retries.forget(&cr);
-    Ok(Action::requeue(next_look(&plane, &applied, now).min(next_store_look(&cr, &applied, &context))))
+    Ok(Action::requeue(next_look(&plane, &applied, now)))
 }
 
 async fn with_finalizer<P: PlaneApi>(object: Arc<P>, context: &Context) -> Result<Arc<P>, PlaneError> {
@@ -197,8 +236,16 @@ async fn with_finalizer<P: PlaneApi>(object: Arc<P>, context: &Context) -> Resul
     finalizer::add(&api, object.as_ref(), P::FINALIZER).await.map(Arc::new).map_err(PlaneError::Finalizer)
 }
 
-async fn write<P: PlaneApi>(object: &P, told: &Told, context: &Context) -> Result<(), PlaneError> {
-    if !is_worth_writing(object.status(), &told.status, context.timings.heartbeat) {
+/// Writes a status, unless that is what was `before`.
+pub(super) async fn write<P: PlaneApi>(
+    object: &P,
+    before: Option<&PlaneStatus>,
+    cr: &CrRef,
+    told: &Told,
+    context: &Context,
+) -> Result<(), PlaneError> {
+    let is_heartbeat_due = context.feed.take_due(cr);
+    if !is_worth_writing(before, &told.status, is_heartbeat_due) {
         return Ok(());
     }
     let meta = object.meta();
@@ -212,58 +259,25 @@ async fn write<P: PlaneApi>(object: &P, told: &Told, context: &Context) -> Resul
     let api = P::api(context.client.clone(), meta.namespace.as_deref());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-        Err(source) => return Err(PlaneError::WriteStatus(Box::new(source))),
-    }
-    let reference = object.object_ref(&());
-    for change in told.changes.iter().filter(|change| is_worth_an_event(change)) {
-        let verdict = &change.verdict;
-        if verdict.truth == Truth::True && verdict.reason != plane::reason::CERTIFICATE_EXPIRING {
-            context.events.normal(&reference, verdict.reason, &verdict.message).await;
-        } else {
-            context.events.warning(&reference, verdict.reason, &verdict.message).await;
+        Ok(_) => {
+            context.written.note(cr, meta.resource_version.as_deref(), &told.status);
+            Ok(())
         }
-    }
-    Ok(())
-}
-
-/// What an operator wants to be told of: every change but the summary, and at first sight only what is wrong in the
-/// object itself. That a new plane has no agent yet is no news.
-fn is_worth_an_event(change: &Change) -> bool {
-    let first = change.from.is_none();
-    match change.type_ {
-        plane::READY | plane::CREATED => false,
-        plane::CLIENT_CA_VALID | plane::OBSERVABILITY_PLANE_RESOLVED => {
-            !first || change.verdict.truth != Truth::True
-        }
-        plane::AGENT_CONNECTED => !first || change.verdict.truth == Truth::True,
-        _ => !first,
-    }
-}
-
-/// A store on a plane tells nobody that it became ready. While no agent is connected there is nothing to look at; the
-/// gateway says when there is.
-fn next_store_look(cr: &CrRef, applied: &Applied, context: &Context) -> Duration {
-    let connected = applied.connection.as_ref().is_some_and(|connection| connection.connected);
-    match &applied.store {
-        Some(store) if connected && *store != SecretStore::Ready => context.store_looks.failed(cr.clone()),
-        Some(_) | None => {
-            context.store_looks.forget(cr);
-            RECHECK
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(PlaneError::WriteStatus(Box::new(source))),
     }
 }
 
 fn next_look(plane: &Validated, applied: &Applied, now: Timestamp) -> Duration {
     let mut next = RECHECK;
-    if applied.registered.is_err() {
+    let is_followed = applied.gateway == GatewayState::Connected;
+    if is_followed && !matches!(applied.registered, Ok(Registered::Everywhere)) {
         next = next.min(REGISTRATION_RECHECK);
     }
-    let end = plane.bundle.as_ref().and_then(super::certificates::Bundle::last_not_after);
     let until =
         |time: Timestamp| Duration::try_from(time.duration_since(now)).ok().filter(|wait| !wait.is_zero());
-    if let Some(end) = end {
+    let agents = soonest_end(applied).map(|(_, end)| end);
+    for end in plane.bundle.as_ref().and_then(Bundle::last_not_after).into_iter().chain(agents) {
         let warning = end.checked_sub(validate::EXPIRY_WARNING).unwrap_or(end);
         next = [until(end), until(warning)].into_iter().flatten().fold(next, Duration::min);
     }

@@ -18,6 +18,8 @@ pub(super) struct Validated {
     pub(super) plane_id: Result<PlaneId, NameError>,
     /// The certificates, if they can verify anybody.
     pub(super) bundle: Option<Bundle>,
+    /// Whether both a value and a reference are given, of which the value is taken.
+    pub(super) secret_ignored: bool,
     /// What is told of the CA.
     pub(super) client_ca: Verdict,
     /// What is told of the observability plane; nothing where the kind has none.
@@ -25,10 +27,12 @@ pub(super) struct Validated {
 }
 
 pub(super) fn validate<P: PlaneApi>(object: &P, found: Dereferenced, now: Timestamp) -> Validated {
+    let secret_ignored = matches!(found.client_ca, ClientCa::Inline { secret_ignored: true, .. });
     let (bundle, client_ca) = client_ca(found.client_ca, now);
     Validated {
         plane_id: object.plane_id(),
         bundle,
+        secret_ignored,
         client_ca,
         observability: observability(found.observability),
     }

@@ -33,7 +33,7 @@ pub(super) async fn finalize(run: &WorkflowRun, context: &Arc<Context>) -> Resul
         }
         tracing::warn!(run = %object, why = left.message, "objects of the run are left behind on the build plane");
         let note = format!("objects of the run are left behind on the build plane: {}", left.message);
-        context.events.warning(&run.object_ref(&()), "CleanupFailed", &note).await;
+        context.events.warning(&run.object_ref(&()), "CleanupFailed", &note);
     }
     context.retries.forget(&object);
     finalizer::remove(&context.runs_of(run), run, WORKFLOW_RUN).await.map_err(RunError::Finalizer)?;

@@ -267,9 +267,9 @@ pub(super) async fn write(run: &WorkflowRun, told: Told, context: &Context) -> R
         let verdict = &change.verdict;
         let went_well = verdict.truth == Truth::True && change.type_ != run::WORKFLOW_FAILED;
         if went_well {
-            context.events.normal(&reference, verdict.reason, &verdict.message).await;
+            context.events.normal(&reference, verdict.reason, &verdict.message);
         } else {
-            context.events.warning(&reference, verdict.reason, &verdict.message).await;
+            context.events.warning(&reference, verdict.reason, &verdict.message);
         }
     }
     Ok(())
