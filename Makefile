@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help setup setup-test build demo test check soak install generate
+.PHONY: help setup setup-test build demo test check soak fuzz install generate
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,17 @@ check: ## format, lints, documentation, edges between crates, generated files
 
 soak: setup-test ## the longer tests
 	BUILDPLANE_SOAK=1 scripts/test
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z]*\)"$$/\1/p' fuzz/Cargo.toml)
+
+fuzz: ## fuzz everything that strangers write and we read, a minute each
+	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz@0.13.2
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --target-dir $(CARGO_TARGET_DIR)/fuzz $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
+	done
 
 generate: ## write the generated files anew
 	$(CARGO) run --quiet --package xtask -- generate
