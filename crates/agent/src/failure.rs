@@ -26,6 +26,7 @@ impl Failure {
         let reason = match self.code {
             StatusCode::BAD_REQUEST => "BadRequest",
             StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::NOT_FOUND => "NotFound",
             StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
             StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",

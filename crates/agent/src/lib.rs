@@ -23,6 +23,7 @@ pub mod policy;
 mod requests;
 mod service;
 mod until;
+mod upgrade;
 
 pub use config::{Config, GatewayUrl, InvalidGatewayUrl, ServerCa};
 pub use error::Error;

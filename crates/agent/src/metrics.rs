@@ -11,6 +11,7 @@ pub struct Metrics {
     pub(crate) dials: Family<Outcome, Counter>,
     pub(crate) requests: Family<Code, Counter>,
     pub(crate) refused: Counter,
+    pub(crate) streams: Gauge,
     pub(crate) certificate_not_after: Gauge,
 }
 
@@ -32,6 +33,7 @@ impl Metrics {
         registry.register("dials", "Attempts to connect", self.dials.clone());
         registry.register("requests", "Requests answered by status code", self.requests.clone());
         registry.register("requests_refused", "Requests that the policy refused", self.refused.clone());
+        registry.register("upgraded_streams", "Open streams into pods", self.streams.clone());
         registry.register(
             "certificate_not_after_seconds",
             "When the client certificate expires, in seconds since 1970",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
@@ -12,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use buildplane_api::names::{CrRef, PlaneType};
 use buildplane_tunnel::BoxError;
-use buildplane_wire::{self as wire, Attributes, CanonicalPath, CanonicalQuery, TARGET_KUBERNETES};
+use buildplane_wire::{
+    self as wire, Attributes, CanonicalPath, CanonicalQuery, STREAMS_PATH, TARGET_AGENT, TARGET_KUBERNETES,
+};
 
 use crate::failure::{Body, Failure};
 use crate::local_api::{LocalApi, RequestBody};
 use crate::metrics::{Code, Metrics};
 use crate::policy::{Allowed, Policy};
 use crate::until::Until;
+use crate::upgrade::{self, Answered, Asked, Handshake, Streams};
 
 /// An object that is to be judged and is larger than this is not read.
 const JUDGED_BYTES: usize = 64 * 1024;
@@ -29,9 +32,15 @@ pub(crate) struct Requests {
     pub(crate) policy: Policy,
     pub(crate) plane_type: PlaneType,
     pub(crate) metrics: Metrics,
+    streams: Arc<Streams>,
 }
 
 impl Requests {
+    pub(crate) fn new(api: LocalApi, policy: Policy, plane_type: PlaneType, metrics: Metrics) -> Self {
+        let streams = Arc::new(Streams::new(metrics.streams.clone()));
+        Self { api, policy, plane_type, metrics, streams }
+    }
+
     /// Answers one request of a connection that is left when `leave` is cancelled.
     pub(crate) async fn answer(
         self: Arc<Self>,
@@ -60,14 +69,14 @@ impl Requests {
 
     async fn carry_out(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         leave: &CancellationToken,
     ) -> Result<Response<Body>, Failure> {
-        let (head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            let message = "upgraded connections (exec, attach, port-forward) are not carried yet";
-            return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message));
+        if text(request.headers(), &wire::TARGET) == Some(TARGET_AGENT) {
+            return self.of_gateway(request.method(), request.uri().path());
         }
+        let upgrade = Asked::take(&mut request)?;
+        let (head, body) = request.into_parts();
         let cr = self.custom_resource(&head.headers)?;
         if text(&head.headers, &wire::TARGET) != Some(TARGET_KUBERNETES) {
             return Err(Failure::new(
@@ -79,10 +88,18 @@ impl Requests {
             .map_err(|error| bad_request(format!("the path is refused: {error}")))?;
         let query = CanonicalQuery::parse(head.uri.query())
             .map_err(|error| bad_request(format!("the query is refused: {error}")))?;
-        let attributes = Attributes::read(&head.method, &path, &query).map_err(bad_request)?;
+        // The local API takes an upgrade as a GET; what it does is read from the path.
+        let method = if upgrade.is_some() { Method::GET } else { head.method };
+        let attributes = Attributes::read(&method, &path, &query).map_err(bad_request)?;
         let forbidden =
             |refusal: crate::policy::Refusal| Failure::new(StatusCode::FORBIDDEN, refusal.to_string());
-        let body = match self.policy.decide(&cr, &attributes, &query).map_err(forbidden)? {
+        let allowed = self.policy.decide(&cr, &attributes, &query).map_err(forbidden)?;
+        let url = self.api.url(path.as_str(), query.as_str()).map_err(bad_request)?;
+        if let Some(upgrade) = upgrade {
+            upgrade.check(&attributes)?;
+            return self.upgrade(upgrade, url, &head.headers, leave).await;
+        }
+        let body = match allowed {
             Allowed::AsAsked => body.map_err(BoxError::from).boxed_unsync(),
             Allowed::WithBody(rule) => {
                 let object = read_object(&head.headers, body).await?;
@@ -91,20 +108,54 @@ impl Requests {
                 full(object.to_string())
             }
         };
-        let url = self.api.url(path.as_str(), query.as_str()).map_err(bad_request)?;
         let mut outgoing = Request::new(body);
-        *outgoing.method_mut() = head.method;
+        *outgoing.method_mut() = method;
         *outgoing.uri_mut() = url;
         *outgoing.headers_mut() = wire::forward_request(&head.headers);
-        let response = self.api.send(outgoing).await.map_err(|error| {
-            tracing::warn!(error = &*error as &dyn std::error::Error, "the local API did not answer");
-            Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the build plane's API cannot be reached by its agent",
-            )
-        })?;
+        let response = self.send(outgoing).await?;
         let (head, body) = relay(response)?.into_parts();
         Ok(Response::from_parts(head, Either::Left(Until::new(body, query.endless(), leave))))
+    }
+
+    /// Opens a stream into a pod.
+    async fn upgrade(
+        &self,
+        asked: Asked,
+        url: Uri,
+        headers: &HeaderMap,
+        leave: &CancellationToken,
+    ) -> Result<Response<Body>, Failure> {
+        let Handshake { request, accept } = asked.handshake(url, headers)?;
+        let answer = self.send(request).await?;
+        match upgrade::read_answer(&asked, &accept, answer)? {
+            Answered::Upgraded { response, api } => {
+                let request_id = text(headers, &wire::REQUEST_ID).unwrap_or_default().to_owned();
+                self.streams.carry(request_id, asked, api);
+                Ok(response)
+            }
+            Answered::Refused(answer) => {
+                let (head, body) = relay(answer)?.into_parts();
+                Ok(Response::from_parts(head, Either::Left(Until::new(body, None, leave))))
+            }
+        }
+    }
+
+    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+        self.api.send(request).await.map_err(|error| {
+            tracing::warn!(error = &*error as &dyn std::error::Error, "the local API did not answer");
+            let message = "the build plane's API cannot be reached by its agent";
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })
+    }
+
+    /// A request of the gateway itself, made for no custom resource.
+    fn of_gateway(&self, method: &Method, path: &str) -> Result<Response<Body>, Failure> {
+        match (method, path.strip_prefix(STREAMS_PATH)) {
+            (&Method::GET, Some("")) => {}
+            (&Method::DELETE, Some(id)) => self.streams.end(id.trim_start_matches('/')),
+            _ => return Err(Failure::new(StatusCode::NOT_FOUND, "the agent has nothing there")),
+        }
+        Ok(Response::new(Either::Right(Full::default())))
     }
 
     fn custom_resource(&self, headers: &HeaderMap) -> Result<CrRef, Failure> {

@@ -69,7 +69,7 @@ impl Agent {
             cluster: None,
             allowed: policy.allowed_planes.clone(),
         };
-        let requests = Arc::new(Requests { api, policy, plane_type, metrics: metrics.clone() });
+        let requests = Arc::new(Requests::new(api, policy, plane_type, metrics.clone()));
         let dialer =
             Dialer { gateway, server_ca, server_name, plane_type, plane_id, hello, settings: tunnel };
 

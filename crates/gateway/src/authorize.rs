@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 
 use buildplane_api::names::CrRef;
 use buildplane_tls::PeerCertificates;
+use buildplane_wire::Verb;
 
 /// Who calls the internal listener, proven by a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Action<'a> {
         cr: &'a CrRef,
         /// The agent's local target.
         target: &'a str,
+        /// What the request does there.
+        verb: Verb,
     },
 }
 
@@ -92,7 +95,7 @@ mod tests {
         let roles = Roles { controllers: set("controllers"), users: set("alice") };
         let caller = |user: &str, group: &str| Caller { user: user.into(), groups: vec![group.into()] };
         let cr: CrRef = "buildplane/team/default".parse().unwrap();
-        let proxy = Action::Proxy { cr: &cr, target: "k8s" };
+        let proxy = Action::Proxy { cr: &cr, target: "k8s", verb: Verb::Get };
         for (who, action, allowed) in [
             (caller("manager", "controllers"), Action::Register(&cr), true),
             (caller("manager", "controllers"), proxy, true),

@@ -72,6 +72,8 @@ pub struct Limits {
     pub request_bytes: u64,
     /// How long an agent may take to begin its answer.
     pub response_head: Duration,
+    /// How long a stream may stand still because one of its ends takes nothing.
+    pub stalled: Duration,
     /// After the start, how long an agent whose plane nobody has registered yet is asked to come again soon, rather than
     /// refused: controllers register their planes anew in this time.
     pub settle: Duration,
@@ -89,6 +91,7 @@ impl Default for Limits {
             registrations: 10_000,
             request_bytes: 10 * 1024 * 1024,
             response_head: Duration::from_mins(1),
+            stalled: Duration::from_mins(5),
             settle: Duration::from_secs(10),
             // A certificate that expires is to have ended its streams within five seconds.
             sweep: Duration::from_secs(2),

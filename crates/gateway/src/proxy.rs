@@ -5,26 +5,35 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use buildplane_tunnel::{BoxError, Rejected, RequestBody, StreamBody};
-use buildplane_wire::{self as wire, CanonicalQuery};
+use buildplane_tunnel::{BoxError, StreamBody};
+use buildplane_wire::{self as wire, Attributes, Verb};
 
 use crate::audit::Audit;
 use crate::authorize::{Action, Authorizer, Caller};
 use crate::metrics::Metrics;
-use crate::registry::{Admission, Registry, Route};
+use crate::registry::{Registry, Route};
 use crate::status::Failure;
 
 mod body;
+mod carry;
+mod exchange;
 mod target;
+mod upgrade;
 
 use body::{Limited, Relayed, Upload};
+use carry::Carry;
+pub(crate) use carry::Limits as CarryLimits;
+use exchange::{Exchanged, Outgoing, empty, exchange};
 pub(crate) use target::PREFIX;
 use target::{Target, check_method};
+use upgrade::Asked;
 
 /// What proxying works with.
 pub(crate) struct Proxy {
@@ -33,24 +42,60 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Metrics,
     pub(crate) request_bytes: u64,
     pub(crate) response_head: Duration,
+    pub(crate) carry: CarryLimits,
+    /// The upgraded streams, which no connection's own task waits for.
+    pub(crate) upgraded: TaskTracker,
     /// Cancelled when the gateway should stop.
     pub(crate) stop: CancellationToken,
 }
 
+/// A request that may go on its way.
+struct Judged {
+    target: Target,
+    route: Arc<Route>,
+}
+
 impl Proxy {
     /// Answers one request, with the agent's answer or with an error of our own.
-    pub(crate) async fn forward<B>(&self, caller: &Caller, request: Request<B>) -> Response<Body>
+    pub(crate) async fn forward<B>(&self, caller: &Caller, mut request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
-        let upload = Arc::new(Upload::default());
+        let audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
         let request_id = HeaderValue::try_from(audit.request_id.as_str()).ok();
-        let endless = CanonicalQuery::parse(request.uri().query()).ok().and_then(|query| query.endless());
-        let sent = self.send(caller, request, &mut audit, &upload).await;
-        let mut response = match sent {
-            Ok((response, admission)) => {
+        let mut response = match Asked::take(&mut request) {
+            Ok(Some(asked)) => self.upgrade(caller, asked, &request.into_parts().0, audit).await,
+            Ok(None) => self.relay(caller, request, audit).await,
+            Err(failure) => refuse(failure, audit),
+        };
+        if let Some(request_id) = request_id {
+            response.headers_mut().insert(wire::REQUEST_ID, request_id);
+        }
+        response
+    }
+
+    /// An ordinary request: bodies stream both ways.
+    async fn relay<B>(&self, caller: &Caller, request: Request<B>, mut audit: Audit) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let upload = Arc::new(Upload::default());
+        let (head, body) = request.into_parts();
+        let sent = async {
+            check_method(&head.method)?;
+            let judged = self.judge(caller, &head, &head.method, &mut audit).await?;
+            let exchanged = self.send(&judged, head, body, &upload, &audit.request_id).await?;
+            audit.agent.clone_from(&exchanged.admission.link.speaker.instance);
+            Ok::<_, Failure>((
+                judged.target.query.endless(),
+                exchanged.admission,
+                relay_head(exchanged.response)?,
+            ))
+        };
+        match sent.await {
+            Ok((endless, admission, response)) => {
                 audit.answered(response.status());
                 response.map(|body| {
                     let relayed = Relayed::new(body, admission.revoked, upload, audit);
@@ -59,38 +104,23 @@ impl Proxy {
             }
             Err(failure) => {
                 audit.sent = upload.n_bytes();
-                audit.outcome = "refused";
-                audit.answered(failure.code);
-                tracing::debug!(request_id = audit.request_id, message = failure.message, "request refused");
-                failure.into_response()
+                refuse(failure, audit)
             }
-        };
-        if let Some(request_id) = request_id {
-            response.headers_mut().insert(wire::REQUEST_ID, request_id);
         }
-        response
     }
 
     async fn send<B>(
         &self,
-        caller: &Caller,
-        request: Request<B>,
-        audit: &mut Audit,
+        judged: &Judged,
+        head: Parts,
+        body: B,
         upload: &Arc<Upload>,
-    ) -> Result<(Response<StreamBody>, Admission), Failure>
+        request_id: &str,
+    ) -> Result<Exchanged, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (head, body) = request.into_parts();
-        check_method(&head.method, &head.headers)?;
-        let target = Target::parse(&head.uri)?;
-        audit.cr = target.cr.to_string();
-        target.path.as_str().clone_into(&mut audit.path);
-        self.authorizer
-            .authorize(caller, Action::Proxy { cr: &target.cr, target: target.name })
-            .await
-            .map_err(|denied| Failure::new(StatusCode::FORBIDDEN, denied.to_string()))?;
         let too_large = || {
             let message = format!("the request's body is larger than {} bytes", self.request_bytes);
             Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -98,27 +128,87 @@ impl Proxy {
         if body.size_hint().lower() > self.request_bytes {
             return Err(too_large());
         }
-        let route = self.route(&target)?;
         let outgoing = Outgoing {
             method: head.method,
-            uri: target.uri()?,
-            headers: headers(&head.headers, &target, &audit.request_id)?,
-            is_endless: target.query.endless().is_some(),
+            uri: judged.target.uri()?,
+            headers: headers(&head.headers, &judged.target, request_id)?,
+            is_endless: judged.target.query.endless().is_some(),
+            protocol: None,
         };
         let is_empty = body.is_end_stream();
         let body = Limited::new(body, self.request_bytes, Arc::clone(upload)).boxed_unsync();
-        let exchanged = self.exchange(&route, outgoing, body, is_empty);
-        let exchanged = tokio::time::timeout(self.response_head, exchanged).await;
-        let (response, admission) = match exchanged {
-            Ok(Ok(exchanged)) => exchanged,
-            Ok(Err(_failure)) if upload.is_too_large() => return Err(too_large()),
-            Ok(Err(failure)) => return Err(failure),
-            Err(_elapsed) => {
-                return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, "the agent did not answer in time"));
-            }
+        let exchanged = self.in_time(exchange(&judged.route, outgoing, body, is_empty)).await;
+        if exchanged.is_err() && upload.is_too_large() { Err(too_large()) } else { exchanged }
+    }
+
+    /// A request for an upgrade: an extended CONNECT in the tunnel. Whatever is no success is an ordinary answer.
+    async fn upgrade(&self, caller: &Caller, asked: Asked, head: &Parts, mut audit: Audit) -> Response<Body> {
+        let sent = async {
+            // Every client but HTTP/2's opens a WebSocket with a GET.
+            let method = if head.method == Method::CONNECT { &Method::GET } else { &head.method };
+            let judged = self.judge(caller, head, method, &mut audit).await?;
+            let mut headers = headers(&head.headers, &judged.target, &audit.request_id)?;
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, asked.offer.clone());
+            let outgoing = Outgoing {
+                method: Method::CONNECT,
+                uri: judged.target.uri()?,
+                headers,
+                is_endless: true,
+                protocol: Some(asked.protocol.clone()),
+            };
+            settle(&judged.route).await;
+            let exchanged = self.in_time(exchange(&judged.route, outgoing, empty(), true)).await?;
+            audit.agent.clone_from(&exchanged.admission.link.speaker.instance);
+            Ok::<_, Failure>(exchanged)
         };
-        admission.link.speaker.instance.clone_into(&mut audit.agent);
-        Ok((relay_head(response)?, admission))
+        let Exchanged { mut response, admission } = match sent.await {
+            Ok(exchanged) => exchanged,
+            Err(failure) => return refuse(failure, audit),
+        };
+        if response.status() == StatusCode::OK {
+            let answer = match asked.answer(&response) {
+                Ok(answer) => answer,
+                Err(failure) => return refuse(failure, audit),
+            };
+            audit.answered(answer.status());
+            let agent = hyper::upgrade::on(&mut response);
+            let carry = Carry { caller: asked.caller, agent, stream: response.into_body(), admission, audit };
+            self.upgraded.spawn(carry.run(self.carry, self.stop.clone()));
+            return answer;
+        }
+        if response.status().is_success() {
+            let message = "the agent answered an upgrade with a success that is none";
+            return refuse(Failure::new(StatusCode::BAD_GATEWAY, message), audit);
+        }
+        match relay_head(response) {
+            Ok(response) => {
+                audit.answered(response.status());
+                response.map(|body| Body::new(Relayed::new(body, admission.revoked, Arc::default(), audit)))
+            }
+            Err(failure) => refuse(failure, audit),
+        }
+    }
+
+    /// Reads what is asked for, and asks whether the caller may.
+    async fn judge(
+        &self,
+        caller: &Caller,
+        head: &Parts,
+        method: &Method,
+        audit: &mut Audit,
+    ) -> Result<Judged, Failure> {
+        let target = Target::parse(&head.uri)?;
+        audit.cr = target.cr.to_string();
+        target.path.as_str().clone_into(&mut audit.path);
+        let attributes = Attributes::read(method, &target.path, &target.query)
+            .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let action = Action::Proxy { cr: &target.cr, target: target.name, verb: verb(&attributes) };
+        self.authorizer
+            .authorize(caller, action)
+            .await
+            .map_err(|denied| Failure::new(StatusCode::FORBIDDEN, denied.to_string()))?;
+        let route = self.route(&target)?;
+        Ok(Judged { target, route })
     }
 
     fn route(&self, target: &Target) -> Result<Arc<Route>, Failure> {
@@ -134,79 +224,38 @@ impl Proxy {
         Ok(route)
     }
 
-    /// Sends the request over the next connection, and over another where the first certainly has not begun with it.
-    async fn exchange(
+    async fn in_time(
         &self,
-        route: &Route,
-        outgoing: Outgoing,
-        body: RequestBody,
-        is_empty: bool,
-    ) -> Result<(Response<StreamBody>, Admission), Failure> {
-        let mut request = outgoing.request(body);
-        let mut last = "every connection of its agents is closing".to_owned();
-        let mut cannot_stream = false;
-        for admission in route.candidates() {
-            if outgoing.is_endless && !admission.link.handle.streams() {
-                cannot_stream = true;
-                continue;
-            }
-            let sent = tokio::select! {
-                sent = admission.link.handle.send(request) => sent,
-                () = admission.revoked.cancelled() => {
-                    let message = format!("the connection may no longer speak for {}", route.cr);
-                    return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
-                }
-            };
-            match sent {
-                Ok(response) => return Ok((response, admission)),
-                Err(Rejected { error, request: Some(unsent) }) => {
-                    last = error.to_string();
-                    request = *unsent;
-                }
-                // What only reads may be done twice.
-                Err(Rejected { error, request: None })
-                    if is_empty && (error.is_unprocessed() || outgoing.method.is_safe()) =>
-                {
-                    last = error.to_string();
-                    request = outgoing.request(empty());
-                }
-                Err(Rejected { error, request: None }) => {
-                    tracing::debug!(cr = %route.cr, error = &error as &dyn std::error::Error, "stream failed");
-                    let message = "the connection to the agent broke before it answered; the request may have been carried out";
-                    return Err(Failure::new(StatusCode::BAD_GATEWAY, message));
-                }
-            }
-        }
-        if cannot_stream {
-            let message = "the plane's agent speaks OpenChoreo's older protocol, which carries no watch and no log \
-                           that is followed; read without following, or install this platform's agent";
-            return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message));
-        }
-        Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{} cannot be reached: {last}", route.cr)))
+        exchanged: impl Future<Output = Result<Exchanged, Failure>>,
+    ) -> Result<Exchanged, Failure> {
+        tokio::time::timeout(self.response_head, exchanged).await.unwrap_or_else(|_elapsed| {
+            Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, "the agent did not answer in time"))
+        })
     }
 }
 
-/// A request's head as it enters the tunnel; kept, because a second connection may have to carry it.
-struct Outgoing {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    /// A watch or a log that is followed: the answer goes on until somebody ends it.
-    is_endless: bool,
-}
-
-impl Outgoing {
-    fn request(&self, body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
+fn verb(attributes: &Attributes) -> Verb {
+    match attributes {
+        Attributes::Path { verb, .. } => *verb,
+        Attributes::Resource(resource) => resource.verb,
     }
 }
 
-fn empty() -> RequestBody {
-    Empty::new().map_err(|never: std::convert::Infallible| match never {}).boxed_unsync()
+/// Asks agents that have answered nothing yet for anything: an extended CONNECT is sound only once both ends have
+/// taken in each other's settings, and the answer shows that they have.
+async fn settle(route: &Route) {
+    for admission in route.candidates().filter(|admission| !admission.link.handle.has_answered()) {
+        // Whether it works shows when the upgrade is sent.
+        let asked = exchange::ask_agent(&admission.link.handle, Method::GET, wire::STREAMS_PATH);
+        let _elapsed = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    }
+}
+
+fn refuse(failure: Failure, mut audit: Audit) -> Response<Body> {
+    audit.outcome = "refused";
+    audit.answered(failure.code);
+    tracing::debug!(request_id = audit.request_id, message = failure.message, "request refused");
+    failure.into_response()
 }
 
 fn headers(from: &HeaderMap, target: &Target, request_id: &str) -> Result<HeaderMap, Failure> {

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::health::{self, Readiness};
 use crate::internal::Internal;
 use crate::planes::{self, Planes};
-use crate::proxy::Proxy;
+use crate::proxy::{CarryLimits, Proxy};
 use crate::registry::{self, Registry};
 
 /// The cluster gateway.
@@ -75,7 +75,8 @@ impl<L: Listener> Gateway<L> {
         }));
         let n_agents = config.limits.agents;
         let sweep = config.limits.sweep;
-        let internal = internal(&config, &registry, stop.clone());
+        let upgraded = TaskTracker::new();
+        let internal = internal(&config, &registry, &upgraded, stop.clone());
         let agents = Arc::new(Agents {
             registry: Arc::clone(&registry),
             settings: config.tunnel,
@@ -112,6 +113,9 @@ impl<L: Listener> Gateway<L> {
         let served = serve(config.internal.listener, tls.internal, service, limits, stop.clone());
         parts.spawn(async move {
             let served = served.await;
+            // Each ends within the drain time by itself.
+            upgraded.close();
+            upgraded.wait().await;
             tunnels_close.cancel();
             part("internal", served)
         });
@@ -128,7 +132,12 @@ impl<L: Listener> Gateway<L> {
     }
 }
 
-fn internal<L: Listener>(config: &Config<L>, registry: &Arc<Registry>, stop: CancellationToken) -> Internal {
+fn internal<L: Listener>(
+    config: &Config<L>,
+    registry: &Arc<Registry>,
+    upgraded: &TaskTracker,
+    stop: CancellationToken,
+) -> Internal {
     let authorizer = &config.internal.authorizer;
     let planes = planes::router(Arc::new(Planes {
         registry: Arc::clone(registry),
@@ -143,6 +152,8 @@ fn internal<L: Listener>(config: &Config<L>, registry: &Arc<Registry>, stop: Can
         metrics: config.metrics.clone(),
         request_bytes: config.limits.request_bytes,
         response_head: config.limits.response_head,
+        carry: CarryLimits { drain: config.tunnel.drain, stalled: config.limits.stalled },
+        upgraded: upgraded.clone(),
         stop,
     });
     Internal { proxy, planes, hosts: config.hosts.as_slice().into() }

@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -54,6 +55,7 @@ where
             streams: Arc::new(Semaphore::new(n_streams)),
             n_streams,
             activity,
+            answered: Arc::default(),
             closing: closing.clone(),
         }));
         let driver = Driver { connection, executor, closing, drain: settings.drain };
@@ -94,6 +96,7 @@ struct Http2Handle {
     streams: Arc<Semaphore>,
     n_streams: usize,
     activity: Arc<Activity>,
+    answered: Arc<AtomicBool>,
     closing: CancellationToken,
 }
 
@@ -124,6 +127,15 @@ impl Handle {
         match &self.0 {
             Kind::Http2(_) => true,
             Kind::Json(_) => false,
+        }
+    }
+
+    /// Whether an extended CONNECT may be sent: before the first answer it is not certain that both ends know each
+    /// other's settings, and the agent may refuse it.
+    pub fn has_answered(&self) -> bool {
+        match &self.0 {
+            Kind::Http2(handle) => handle.answered.load(Ordering::Relaxed),
+            Kind::Json(_) => true,
         }
     }
 
@@ -168,7 +180,12 @@ impl Http2Handle {
             return Err(Rejected { error: Error::Busy, request: Some(Box::new(request)) });
         };
         match self.send.clone().try_send_request(request).await {
-            Ok(response) => Ok(response.map(|body| StreamBody { body: Either::Left(body), _permit: permit })),
+            Ok(response) => {
+                if !self.answered.load(Ordering::Relaxed) {
+                    self.answered.store(true, Ordering::Relaxed);
+                }
+                Ok(response.map(|body| StreamBody { body: Either::Left(body), _permit: permit }))
+            }
             Err(mut failed) => {
                 let request = failed.take_message().map(Box::new);
                 let error =

@@ -22,6 +22,7 @@ mod executor;
 mod gateway;
 pub mod json;
 mod settings;
+mod splice;
 mod upgrade;
 
 pub use activity::Activity;
@@ -31,7 +32,8 @@ pub use dial::{Opened, dial, open};
 pub use error::{Error, Rejected};
 pub use gateway::{Driver, GatewayEnd, Handle, RequestBody, StreamBody};
 pub use settings::Settings;
-pub use upgrade::{Accepted, AgentDriver, Protocol, Upgrade, UpgradeError};
+pub use splice::{Carried, Patience, SpliceError, Spliced, splice};
+pub use upgrade::{Accepted, AgentDriver, Protocol, Upgrade, UpgradeError, websocket_accept, websocket_key};
 
 /// The WebSocket subprotocol: binary messages carry one HTTP/2 connection whose client is the gateway.
 pub const SUBPROTOCOL: &str = "h2.tunnel.openchoreo.dev";

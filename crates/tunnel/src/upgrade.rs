@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
@@ -78,8 +79,7 @@ impl Upgrade {
         } else {
             Protocol::Json
         };
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
-            .map_err(|_not_a_header| UpgradeError::NotAWebSocket)?;
+        let accept = websocket_accept(key).ok_or(UpgradeError::NotAWebSocket)?;
         let upgraded = hyper::upgrade::on(request);
         Ok(Self { protocol, accept, upgraded })
     }
@@ -167,6 +167,16 @@ impl AgentDriver {
             Self::Json(driver) => driver.run(shutdown).await,
         }
     }
+}
+
+/// A fresh `Sec-WebSocket-Key`.
+pub fn websocket_key() -> Option<HeaderValue> {
+    HeaderValue::try_from(generate_key()).ok()
+}
+
+/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
+pub fn websocket_accept(key: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

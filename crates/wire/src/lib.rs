@@ -10,6 +10,7 @@ mod hello;
 mod path;
 mod query;
 mod replicas;
+mod upgrade;
 
 pub use allowed::{AllowedPlanes, InvalidPattern, MAX_PATTERNS, PlanePattern};
 pub use attributes::{Attributes, Resource, UnreadableRequest, Verb};
@@ -20,6 +21,10 @@ pub use hello::{AgentHello, HelloError, is_claim};
 pub use path::{CanonicalPath, PathError};
 pub use query::{CanonicalQuery, Endless, QueryError};
 pub use replicas::{REPLICAS_PATH, Replica, ReplicaSet, TARGET_AGENT, TARGET_KUBERNETES};
+pub use upgrade::{
+    PROTOCOL_SPDY, PROTOCOL_WEBSOCKET, SPDY_NOT_CARRIED, STREAMS_PATH, SubprotocolError, Subprotocols,
+    opens_stream,
+};
 
 /// The value of a hexadecimal digit.
 fn hex(digit: u8) -> Option<u8> {

@@ -22,6 +22,7 @@ use buildplane_tls::{
     Alpn, AnchorStore, Authority, ClientAuth, LeafRequest, PeerCertificates, ServerIdentity,
 };
 
+use crate::pods;
 use crate::rig::HOUR;
 
 pub(crate) const SECRETS: &str = "/api/v1/namespaces/openchoreo-build-plane/secrets";
@@ -33,6 +34,7 @@ pub(crate) struct Seen {
     /// Requests that came, other than for Secrets: path and headers.
     requests: Mutex<Vec<(String, HeaderMap)>>,
     watches: AtomicUsize,
+    streams: AtomicUsize,
 }
 
 impl Seen {
@@ -71,6 +73,16 @@ impl Seen {
     pub(crate) fn n_watches(&self) -> usize {
         self.watches.load(Ordering::SeqCst)
     }
+
+    /// Streams into pods that are open.
+    pub(crate) fn n_streams(&self) -> usize {
+        self.streams.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn begin_stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        OpenStream(Arc::clone(self))
+    }
 }
 
 pub(crate) struct Backend {
@@ -78,6 +90,14 @@ pub(crate) struct Backend {
     pub(crate) seen: Arc<Seen>,
     pub(crate) ca: Authority,
     _stop: DropGuard,
+}
+
+pub(crate) struct OpenStream(Arc<Seen>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 struct Watching(Arc<Seen>);
@@ -127,14 +147,26 @@ fn router(seen: Arc<Seen>) -> Router {
         .route(&format!("{TEAM}/configmaps"), post(length))
         .route(&format!("{TEAM}/configmaps/redirect"), get(redirect))
         .route(&format!("{TEAM}/configmaps/slow"), get(slow))
+        .route(&format!("{TEAM}/pods/{{name}}"), get(pods::pod))
+        .route(&format!("{TEAM}/pods/{{name}}/exec"), get(pods::stream))
+        .route(&format!("{TEAM}/pods/{{name}}/attach"), get(pods::stream))
+        .route(&format!("{TEAM}/pods/{{name}}/portforward"), get(pods::stream))
         .route("/api/v1/namespaces", post(|body: Bytes| async move { (StatusCode::CREATED, body) }))
-        .fallback(|| async { "found" })
+        .fallback(found)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&seen), record));
     Router::new()
         .route(SECRETS, post(create_secret))
         .route(&format!("{SECRETS}/{{name}}"), get(get_secret).put(put_secret))
         .merge(builds)
         .with_state(seen)
+}
+
+async fn found(request: Request) -> Response<Body> {
+    let Some(discovery) = pods::discovery(request.uri().path()) else {
+        return Response::new(Body::from("found"));
+    };
+    let json = [(http::header::CONTENT_TYPE, "application/json")];
+    axum::response::IntoResponse::into_response((json, discovery.to_string()))
 }
 
 async fn record(

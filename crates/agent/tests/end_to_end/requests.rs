@@ -83,7 +83,7 @@ async fn paths_are_judged_in_the_form_in_which_they_are_sent() {
 }
 
 #[tokio::test]
-async fn upgrades_and_strange_methods_are_refused() {
+async fn strange_methods_are_refused() {
     let (_rig, _backend, _agent, mut controller) = Rig::connected().await;
     let path = format!("{TEAM_PROXY}{TEAM}/pods");
     for (method, expected) in [("TRACE", 405), ("PROPFIND", 405), ("OPTIONS", 400), ("get", 405)] {
@@ -91,9 +91,6 @@ async fn upgrades_and_strange_methods_are_refused() {
         let response = controller.send(method.clone(), &path, &[], "").await;
         assert_eq!(response.status().as_u16(), expected, "{method}");
     }
-    let exec = format!("{TEAM_PROXY}{TEAM}/pods/x/exec?command=sh");
-    let upgrade = controller.send(Method::GET, &exec, &[("sec-websocket-key", "x")], "").await;
-    assert_eq!(upgrade.status(), 501);
 }
 
 #[tokio::test]
@@ -142,7 +139,7 @@ async fn a_namespace_is_created_under_a_build_namespaces_name_only() {
             r#"{"metadata":{"generateName":"openchoreo-ci-","name":"openchoreo-ci-team"}}"#.to_owned(),
             403,
         ),
-        (&team, kind, "{}".to_owned(), 400),
+        (&team, kind, "{}".to_owned(), 403),
         (&team, kind, "x".repeat(100_000), 413),
         (&team, [("content-type", "application/yaml")], namespace("openchoreo-ci-team"), 415),
     ] {

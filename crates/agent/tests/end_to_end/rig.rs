@@ -133,9 +133,23 @@ impl Rig {
 
     /// Gateway, agent and backend, with `team/default` and `_cluster/default` registered and connected.
     pub(crate) async fn connected() -> (Self, Backend, DropGuard, Caller) {
-        let rig = Self::start().await;
+        Self::connected_with(|_config| {}).await
+    }
+
+    pub(crate) async fn connected_with(
+        change: impl FnOnce(&mut AgentConfig),
+    ) -> (Self, Backend, DropGuard, Caller) {
+        Self::connected_within(Limits { settle: Duration::ZERO, ..Limits::default() }, change).await
+    }
+
+    pub(crate) async fn connected_within(
+        limits: Limits,
+        change: impl FnOnce(&mut AgentConfig),
+    ) -> (Self, Backend, DropGuard, Caller) {
+        let rig = Self::with(limits).await;
         let backend = Backend::start().await;
-        let agent = rig.agent(&backend).await;
+        let server_ca = ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
+        let agent = rig.agent_configured(&backend, server_ca, change).await;
         let ca = Self::agent_ca(&backend).await;
         let mut controller = rig.controller().await;
         for cr in ["team/default", "_cluster/default"] {
@@ -304,11 +318,11 @@ pub(crate) async fn ends(body: &mut Incoming) -> bool {
     true
 }
 
-/// A client configuration as a kubeconfig gives it.
-pub(crate) async fn kube_config(server: &str, ca: &Authority, user: &CertifiedKey) -> kube::Config {
+/// A kubeconfig with the context `x`.
+pub(crate) fn kubeconfig(server: &str, ca: &Authority, user: &CertifiedKey) -> Value {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let kubeconfig = serde_json::json!({
+    serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "x",
@@ -321,8 +335,12 @@ pub(crate) async fn kube_config(server: &str, ca: &Authority, user: &CertifiedKe
             "client-key-data": encode(user.key_pem()),
         }}],
         "contexts": [{ "name": "x", "context": { "cluster": "x", "user": "x" }}],
-    });
-    let kubeconfig: kube::config::Kubeconfig = serde_json::from_value(kubeconfig).unwrap();
+    })
+}
+
+/// A client configuration as a kubeconfig gives it.
+pub(crate) async fn kube_config(server: &str, ca: &Authority, user: &CertifiedKey) -> kube::Config {
+    let kubeconfig: kube::config::Kubeconfig = serde_json::from_value(kubeconfig(server, ca, user)).unwrap();
     let options = kube::config::KubeConfigOptions::default();
     kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()
 }
