@@ -21,19 +21,48 @@ const MAX_RULES: usize = 256;
 
 /// Rules of the build cluster's owner. What no rule allows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(try_from = "PolicyFile")]
 pub struct Policy {
     /// The custom resources that may use this plane at all; every admitted one where this is absent.
-    #[serde(default)]
     pub allowed_planes: AllowedPlanes,
     /// What may be done with resources.
     pub rules: Vec<Rule>,
     /// All that Roles made through the tunnel may grant.
-    #[serde(default)]
     pub grants: Vec<Grant>,
     /// Paths outside the resources that may be read: exact, or a prefix that ends in `*`.
-    #[serde(default)]
     pub paths: Vec<String>,
+}
+
+/// A policy as it is written. One that only says who may use the plane leaves what they may do to the shipped one, so that
+/// narrowing a plane does not freeze the rest.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PolicyFile {
+    allowed_planes: Option<AllowedPlanes>,
+    rules: Option<Vec<Rule>>,
+    grants: Option<Vec<Grant>>,
+    paths: Option<Vec<String>>,
+}
+
+impl TryFrom<PolicyFile> for Policy {
+    type Error = InvalidPolicy;
+
+    fn try_from(file: PolicyFile) -> Result<Self, InvalidPolicy> {
+        let PolicyFile { allowed_planes, rules, grants, paths } = file;
+        match rules {
+            Some(rules) => Ok(Self {
+                allowed_planes: allowed_planes.unwrap_or_default(),
+                rules,
+                grants: grants.unwrap_or_default(),
+                paths: paths.unwrap_or_default(),
+            }),
+            None if grants.is_none() && paths.is_none() => {
+                let allowed_planes = allowed_planes.ok_or(InvalidPolicy::NoRules)?;
+                Ok(Self { allowed_planes, ..Self::builds() })
+            }
+            None => Err(InvalidPolicy::NoRules),
+        }
+    }
 }
 
 /// One permission.
@@ -99,6 +128,9 @@ pub enum InvalidPolicy {
     /// It cannot be read.
     #[error("the policy cannot be read: {0}")]
     Text(String),
+    /// It has neither rules nor allowedPlanes alone.
+    #[error("the policy has no rules; begin with a copy of the shipped policy, or give allowedPlanes alone")]
+    NoRules,
     /// It has too many rules.
     #[error("the policy has more than {MAX_RULES} rules")]
     TooLong,

@@ -249,6 +249,18 @@ fn options_that_nobody_listed_are_refused() {
 }
 
 #[test]
+fn a_file_that_only_narrows_leaves_the_rest_as_shipped() {
+    let policy = Policy::from_yaml("allowedPlanes: [buildplane/team/default]\n").unwrap();
+    assert!(policy.allowed_planes.is_narrowed());
+    assert_eq!(Policy { allowed_planes: AllowedPlanes::default(), ..policy }, Policy::builds());
+    // Half a policy is a slip, not a wish.
+    for half in ["paths: [/version]\n", "allowedPlanes: []\ngrants: []\n"] {
+        assert!(matches!(Policy::from_yaml(half), Err(InvalidPolicy::Text(_))), "{half}");
+    }
+    assert!(Policy::from_yaml("rules: []\n").unwrap().rules.is_empty());
+}
+
+#[test]
 fn an_unknown_key_of_a_policy_is_an_error() {
     let text =
         r#"{"rules":[{"name":"x","scope":"cluster","groups":[""],"resources":["nodes"],"verbs":["get"]}]}"#;
