@@ -66,6 +66,7 @@ pub(crate) struct ConnectionArgs {
 pub(crate) struct Connection {
     kubeconfig: Kubeconfig,
     config: Config,
+    context: String,
     local: Option<PathBuf>,
     /// Client for the chosen context.
     pub(crate) client: Client,
@@ -82,7 +83,13 @@ impl Connection {
         let client = client_for(config.clone())?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let local = local_dir.filter(|dir| is_server_of(dir, &config));
-        Ok(Self { kubeconfig, config, local, client, namespace })
+        let context = context.or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+        Ok(Self { kubeconfig, config, context, local, client, namespace })
+    }
+
+    /// The chosen context.
+    pub(crate) fn context(&self) -> &str {
+        &self.context
     }
 
     /// The data directory of the local platform, if that is what the chosen context talks to.

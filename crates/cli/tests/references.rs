@@ -405,18 +405,73 @@ fn register_does_the_exchange_in_one_command() {
         "default",
         "from the certificate"
     );
-    assert!(walk.platform.run(&register).success(), "once more is no error");
+    assert!(
+        done.contains("allowedPlanes of the agent's policy: buildplane/fresh/registered added"),
+        "{done}"
+    );
+    assert!(done.contains("clusterbuildplane/_cluster/default added, which it served before"), "{done}");
+    let again = walk.platform.run(&register).ok();
+    for said in [
+        "the agent serves buildplane/fresh/registered already",
+        "buildplane/registered unchanged",
+        "is ready",
+    ] {
+        assert!(again.contains(said), "{said}: {again}");
+    }
+    others_keep_their_place(&walk);
+    planes_are_listed(&walk);
+    refusals_name_the_context(&walk);
+    assert!(walk.platform.stop().success());
+}
+
+fn others_keep_their_place(walk: &Walk) {
+    let build_plane = walk.platform.kubectl(&walk.tools, "build-plane");
+    let policy = || {
+        build_plane.value("configmap cluster-agent-policy -n openchoreo-build-plane", ".data.policy\\.yaml")
+    };
+    let before = policy();
+    assert_eq!(before.matches("- ").count(), 2, "{before}");
     let cluster = ["plane", "register", "everybody", "--cluster", "--from-context", "build-plane"];
     walk.platform.run(&cluster).ok();
     walk.expect("clusterbuildplane everybody", &CONNECTED);
+    let after = policy();
+    assert!(before.lines().all(|line| after.contains(line)), "others' entries stay: {after}");
+    assert!(after.contains("clusterbuildplane/_cluster/everybody"), "{after}");
+}
+
+fn planes_are_listed(walk: &Walk) {
     let listed = walk.platform.run(&["plane", "list", "-A"]).ok();
     assert!(listed.contains("registered") && listed.contains("everybody"), "{listed}");
+    let names = walk.platform.run(&["plane", "list", "-n", "fresh", "-o", "name"]).ok();
+    let expected = "buildplane.openchoreo.dev/registered\nclusterbuildplane.openchoreo.dev/default\n\
+                    clusterbuildplane.openchoreo.dev/everybody\n";
+    assert_eq!(names, expected);
+    let documents = walk.platform.run(&["plane", "list", "-A", "-o", "json"]).ok();
+    let documents: serde_json::Value = serde_json::from_str(&documents).expect("JSON");
+    assert_eq!(documents["items"].as_array().map(Vec::len), Some(3), "{documents}");
+    let watch = Running::start(walk.platform.command(&["plane", "list", "-A", "-w"]));
+    eventually_ok("the watch began", PATIENCE, || {
+        if watch.stdout().contains("registered") { Ok(()) } else { Err(watch.stdout()) }
+    });
+    walk.kubectl.ok("annotate buildplane registered -n fresh openchoreo.dev/display-name=Changed");
+    eventually_ok("the watch shows a change", PATIENCE, || {
+        if watch.stdout().matches("registered").count() > 1 { Ok(()) } else { Err(watch.stdout()) }
+    });
+    drop(watch);
     let described = walk.platform.run(&["plane", "describe", "registered", "-n", "fresh"]).ok();
     assert!(described.contains("Secret fresh/registered-agent-ca, key ca.crt"), "{described}");
+}
 
-    let wrong = walk.platform.run(&["plane", "register", "x", "--from-context", "control-plane"]);
+fn refusals_name_the_context(walk: &Walk) {
+    let wrong =
+        walk.platform.run(&["plane", "register", "x", "--from-context", "control-plane", "--timeout", "1"]);
     assert_eq!(wrong.code, Some(4), "{wrong}");
-    assert!(wrong.stderr.contains("has no Secret openchoreo-build-plane/cluster-agent-tls"), "{wrong}");
+    assert!(
+        wrong.stderr.contains(
+            "build plane (context control-plane): there is no Secret openchoreo-build-plane/cluster-agent-tls"
+        ),
+        "{wrong}"
+    );
     let other = [
         "plane",
         "register",
@@ -431,7 +486,7 @@ fn register_does_the_exchange_in_one_command() {
     let late = walk.platform.run(&other);
     assert_eq!(late.code, Some(7), "{late}");
     assert!(late.stderr.contains("AgentConnected"), "the reason is named: {late}");
-    assert!(walk.platform.stop().success());
+    assert!(late.stderr.contains("is for plane id default, not nobody"), "{late}");
 }
 
 /// What the references forbid is refused when it is written, with the field's name.

@@ -155,7 +155,7 @@ async fn tables(connection: &Connection, selection: &Selection, args: &GetArgs) 
 }
 
 /// The object of a watch event that says something new.
-fn changed(event: WatchEvent<Value>) -> Result<Option<Value>> {
+pub(crate) fn changed(event: WatchEvent<Value>) -> Result<Option<Value>> {
     match event {
         WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
             Ok(Some(object))

@@ -1,6 +1,8 @@
 //! `buildplane plane`: build planes and how they are doing.
 
 mod describe;
+mod events;
+mod facts;
 mod list;
 mod register;
 
