@@ -146,13 +146,18 @@ impl Column {
 
     fn from_crd(column: &Value) -> Result<Self, JsonPathError> {
         let text = |name: &str| column.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let path = text("jsonPath");
+        let mut description = text("description");
+        if description.is_empty() {
+            description = format!("Custom resource definition column (in JSONPath format): {path}");
+        }
         Ok(Self {
             name: text("name"),
             kind: text("type"),
             format: text("format"),
-            description: text("description"),
+            description,
             priority: column.get("priority").and_then(Value::as_i64).unwrap_or_default(),
-            cell: Cell::Path(JsonPath::parse(&text("jsonPath"))?),
+            cell: Cell::Path(JsonPath::parse(&path)?),
         })
     }
 

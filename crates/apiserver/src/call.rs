@@ -113,10 +113,17 @@ pub(crate) async fn resource(
     if let Some(warning) = call.kind.deprecation.clone() {
         call.warnings.push(warning);
     }
-    let mut response = if matches!(verb, Verb::Watch) {
-        verbs::watch::watch(&call).await?
+    // What is wrong with a request besides its error is told along with it.
+    let mut response = answer(&mut call, verb, body).await.unwrap_or_else(|error| response::failed(&error));
+    response::warn(&mut response, &call.warnings);
+    Ok(response)
+}
+
+async fn answer(call: &mut Call, verb: Verb, body: Body) -> ApiResult<Response<Body>> {
+    if matches!(verb, Verb::Watch) {
+        verbs::watch::watch(call).await
     } else if call.subresource == "log" {
-        verbs::log::log(&call).await?
+        verbs::log::log(call).await
     } else {
         let api = Arc::clone(&call.api);
         let _room = api
@@ -124,11 +131,9 @@ pub(crate) async fn resource(
             .try_acquire()
             .map_err(|_| ApiError::too_many_requests("Too many requests, please try again later."))?;
         let limit = api.config.limits.request_timeout;
-        let answer = verbs::answer(&mut call, verb, body);
-        tokio::time::timeout(limit, answer).await.map_err(|_| ApiError::timeout())??
-    };
-    response::warn(&mut response, &call.warnings);
-    Ok(response)
+        let answer = verbs::answer(call, verb, body);
+        tokio::time::timeout(limit, answer).await.map_err(|_| ApiError::timeout())?
+    }
 }
 
 /// Whether there is such a verb: each subresource has its own.

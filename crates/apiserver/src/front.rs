@@ -23,12 +23,7 @@ use crate::server::Api;
 pub(crate) async fn answer(api: Arc<Api>, request: Request<Body>) -> Response<Body> {
     match route(api, request).await {
         Ok(response) => response,
-        Err(error) => {
-            if error.code.is_server_error() {
-                tracing::warn!(code = error.code.as_u16(), message = %error.message, "request failed");
-            }
-            response::error(&error)
-        }
+        Err(error) => response::failed(&error),
     }
 }
 

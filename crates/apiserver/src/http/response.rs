@@ -56,7 +56,15 @@ pub(crate) fn text(code: StatusCode, body: impl Into<Body>) -> Response<Body> {
     response
 }
 
-pub(crate) fn error(error: &ApiError) -> Response<Body> {
+/// The answer to a request that failed; our own failures are logged.
+pub(crate) fn failed(failure: &ApiError) -> Response<Body> {
+    if failure.code.is_server_error() {
+        tracing::warn!(code = failure.code.as_u16(), message = %failure.message, "request failed");
+    }
+    error(failure)
+}
+
+fn error(error: &ApiError) -> Response<Body> {
     let mut response = json(error.code, &error.status());
     if let Some(seconds) = error.details.get("retryAfterSeconds").and_then(Value::as_u64) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

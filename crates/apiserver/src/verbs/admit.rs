@@ -37,12 +37,7 @@ pub(crate) fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> ApiResu
     if let Some(old) = old {
         errors.extend(rules::immutable(kind, old, new));
     }
-    let schema = kind.schema();
-    let previous = old.map_or(Previous::Absent, Previous::Object);
-    errors.extend(schema.validate(new, previous));
-    if errors.is_empty() {
-        errors = schema.validate_rules(new, previous);
-    }
+    errors.extend(kind.schema().judge(new, old.map_or(Previous::Absent, Previous::Object)));
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, object::name(new), &errors)) }
 }
 
