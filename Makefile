@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help setup setup-test build demo test check soak fuzz install generate
+.PHONY: help setup setup-test build demo test conformance check soak fuzz install generate
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ check: ## format, lints, documentation, edges between crates, generated files
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(CARGO) run --quiet --locked --package xtask -- check
+
+conformance: ## check the controllers, gateway and agent against the cluster of KUBECONFIG (without: against the embedded API)
+	@scripts/conformance
 
 soak: setup-test ## the longer tests
 	BUILDPLANE_SOAK=1 scripts/test

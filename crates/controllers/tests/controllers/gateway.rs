@@ -61,7 +61,8 @@ impl FakeGateway {
 
     /// The CA that is registered for a plane object.
     pub(crate) fn registered(&self, key: &str) -> Option<String> {
-        self.state(|state| state.registered.get(key).cloned())
+        let key = crate::cluster::named(key);
+        self.state(|state| state.registered.get(&key).cloned())
     }
 
     pub(crate) fn n_proxied(&self) -> usize {
@@ -70,17 +71,19 @@ impl FakeGateway {
 
     /// An agent connects for a plane object.
     pub(crate) fn connect(&self, key: &str) {
-        self.state(|state| state.connected.insert(key.to_owned()));
-        self.tell(key);
+        let key = crate::cluster::named(key);
+        self.state(|state| state.connected.insert(key.clone()));
+        self.tell(&key);
     }
 
     /// The agent leaves.
     pub(crate) fn disconnect(&self, key: &str) {
+        let key = crate::cluster::named(key);
         self.state(|state| {
-            state.connected.remove(key);
+            state.connected.remove(&key);
             std::mem::take(&mut state.streams).cancel();
         });
-        self.tell(key);
+        self.tell(&key);
     }
 
     /// The next Workflow is created, but the agent leaves before it can say so.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster;
 mod gateway;
 mod planes;
 mod runs;
+mod whole;
 mod world;

@@ -192,11 +192,13 @@ async fn what_the_schema_refuses() {
     let world = World::without_controllers().await;
     let create = async |manifest: Value, cluster: bool| -> Option<String> {
         if cluster {
-            let object: ClusterBuildPlane = serde_json::from_value(manifest).expect("an object");
+            let object: ClusterBuildPlane =
+                serde_json::from_value(crate::cluster::resolved(manifest)).expect("an object");
             let api = Api::<ClusterBuildPlane>::all(world.control.clone());
             api.create(&PostParams::default(), &object).await.err().map(|error| error.to_string())
         } else {
-            let object: BuildPlane = serde_json::from_value(manifest).expect("an object");
+            let object: BuildPlane =
+                serde_json::from_value(crate::cluster::resolved(manifest)).expect("an object");
             world
                 .of::<BuildPlane>()
                 .create(&PostParams::default(), &object)

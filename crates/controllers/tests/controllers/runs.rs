@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::cluster;
 use crate::planes::{ca, plane};
 use crate::world::{World, eventually, told};
 
@@ -110,7 +111,7 @@ async fn a_run_goes_to_its_plane_and_comes_back_with_a_workload() {
         ("BuildPlane", "default", "default")
     );
 
-    let ci = "openchoreo-ci-org";
+    let ci = &cluster::ci();
     let account =
         Api::<ServiceAccount>::namespaced(world.build.clone(), ci).get("workflow-sa").await.expect("account");
     assert_eq!(account.automount_service_account_token, Some(false));
@@ -270,7 +271,7 @@ async fn cancel_ends_a_run_whose_creation_the_plane_refuses() {
     world.create::<WorkflowRun>(run("run-1", &json!({}))).await;
     let refused = until(&world, "run-1", "Ready", "False/BuildPlaneRefused").await;
     assert!(refused.run_reference.is_some(), "where it would be is noted");
-    let settings = Api::<ConfigMap>::namespaced(world.build.clone(), "openchoreo-ci-org");
+    let settings = Api::<ConfigMap>::namespaced(world.build.clone(), &cluster::ci());
     assert!(settings.get_opt("run-1-settings").await.expect("an answer").is_some());
 
     cancel(&world, "run-1").await;
@@ -293,8 +294,9 @@ async fn cancel_ends_a_run_that_may_have_been_created_on_a_plane_that_is_away() 
     cancel(&world, "run-1").await;
     let done = until(&world, "run-1", "Ready", "False/WorkflowCanceled").await;
     assert_eq!(done.phase, Some(RunPhase::Canceled));
-    let left = "Workflow openchoreo-ci-org/run-1, ConfigMap openchoreo-ci-org/run-1-settings may be left";
-    assert!(message(&done).contains(left), "{}", message(&done));
+    let ci = cluster::ci();
+    let left = format!("Workflow {ci}/run-1, ConfigMap {ci}/run-1-settings may be left");
+    assert!(message(&done).contains(&left), "{}", message(&done));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +356,7 @@ async fn what_is_not_the_runs_own_is_left_alone() {
     );
 
     let foreign = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow",
-        "metadata": {"name": "run-2", "namespace": "openchoreo-ci-org"}, "spec": {}});
+        "metadata": {"name": "run-2", "namespace": cluster::ci()}, "spec": {}});
     let foreign = serde_json::from_value(foreign).expect("an object");
     world.workflows().create(&kube::api::PostParams::default(), &foreign).await.expect("created");
     world.create::<WorkflowRun>(run("run-2", &json!({}))).await;

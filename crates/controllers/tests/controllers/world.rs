@@ -1,13 +1,8 @@
-//! Two API servers, a gateway and the controllers.
+//! A control plane, a build plane, a gateway and the controllers. Where they are: see `cluster`.
 
 use std::time::Duration;
 
-use axum::Router;
-use buildplane_apiserver::{Identity, Server};
 use buildplane_controllers::{Config, Timings};
-use buildplane_store::Store;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, NamespaceResourceScope};
@@ -15,10 +10,10 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cluster::{self, Cleanup, Cluster};
 use crate::gateway::FakeGateway;
 
 /// How long anything may take to come about.
@@ -31,8 +26,10 @@ pub(crate) struct World {
     pub(crate) controllers: CancellationToken,
     shutdown: CancellationToken,
     url: String,
+    // Dropped in this order: nothing may run any more while what is left on a cluster is taken away.
     _guard: DropGuard,
-    _directories: [TempDir; 2],
+    cleanup: Option<Cleanup>,
+    _clusters: Vec<Cluster>,
 }
 
 impl World {
@@ -46,19 +43,23 @@ impl World {
     pub(crate) async fn without_controllers() -> Self {
         buildplane_tls::install_crypto();
         let shutdown = CancellationToken::new();
-        let (control_directory, control) = server(&shutdown).await;
-        let (build_directory, build) = server(&shutdown).await;
-        let control = Client::new(control, "default");
-        let gateway = FakeGateway::new(build.clone());
-        let build = Client::new(build, "default");
-        install(&control, buildplane_api::crds()).await;
-        install(&build, buildplane_argo::crds()).await;
-        let mut org = Namespace::default();
-        org.metadata.name = Some("org".into());
-        Api::<Namespace>::all(control.clone())
-            .create(&PostParams::default(), &org)
-            .await
-            .expect("namespace org");
+        let clusters = if cluster::is_somebodys() {
+            vec![Cluster::somebodys().await]
+        } else {
+            vec![Cluster::own(&shutdown).await, Cluster::own(&shutdown).await]
+        };
+        let (control_plane, build_plane) = (&clusters[0], &clusters[clusters.len() - 1]);
+        control_plane.install(buildplane_api::crds()).await;
+        build_plane.install(buildplane_argo::crds()).await;
+        let mut cleanup = None;
+        if cluster::is_somebodys() {
+            control_plane.refuse_one_in_use().await;
+            let namespaces = vec![cluster::org(), cluster::ci()];
+            cleanup = Some(Cleanup::new(control_plane.client.clone(), namespaces));
+        }
+        control_plane.create_namespace(&cluster::org()).await;
+        let gateway = FakeGateway::new(build_plane.router.clone());
+        let (control, build) = (control_plane.client.clone(), build_plane.client.clone());
         let url = gateway.serve(shutdown.clone()).await;
         Self {
             control,
@@ -68,7 +69,8 @@ impl World {
             url,
             _guard: shutdown.clone().drop_guard(),
             shutdown,
-            _directories: [control_directory, build_directory],
+            cleanup,
+            _clusters: clusters,
         }
     }
 
@@ -95,8 +97,11 @@ impl World {
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
     {
-        let object: K = serde_json::from_value(manifest).expect("an object");
+        let object: K = serde_json::from_value(cluster::resolved(manifest)).expect("an object");
         let kind = ApiResource::erase::<K>(&());
+        if let Some(cleanup) = self.cleanup.as_ref().filter(|_| object.meta().namespace.is_none()) {
+            cleanup.remember(kind.clone(), object.meta().name.as_deref().expect("a name"));
+        }
         let url = K::url_path(&(), object.meta().namespace.as_deref());
         let request = kube::core::Request::new(url)
             .create(&PostParams::default(), serde_json::to_vec(&object).expect("serializes"))
@@ -108,43 +113,19 @@ impl World {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        Api::namespaced(self.control.clone(), "org")
+        Api::namespaced(self.control.clone(), &cluster::org())
     }
 
     /// Argo Workflows on the build plane.
     pub(crate) fn workflows(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
-        Api::namespaced_with(self.build.clone(), "openchoreo-ci-org", &ApiResource::from_gvk(&kind))
+        Api::namespaced_with(self.build.clone(), &cluster::ci(), &ApiResource::from_gvk(&kind))
     }
 
     /// The engine writes the status of a Workflow.
     pub(crate) async fn engine_says(&self, name: &str, status: &Value) {
         let patch = Patch::Merge(serde_json::json!({"status": status}));
         self.workflows().patch(name, &PatchParams::default(), &patch).await.expect("the Workflow is there");
-    }
-}
-
-async fn server(shutdown: &CancellationToken) -> (TempDir, Router) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Store::open(directory.path(), buildplane_store::Config::default()).expect("a store");
-    let server = Server::new(store, buildplane_apiserver::Config::default()).await.expect("a server");
-    let client = server.client(Identity::master("test"));
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move { server.background(shutdown).await });
-    (directory, client)
-}
-
-async fn install(client: &Client, crds: Vec<CustomResourceDefinition>) {
-    let api = Api::<CustomResourceDefinition>::all(client.clone());
-    for crd in crds {
-        let name = crd.metadata.name.clone().expect("a name");
-        api.create(&PostParams::default(), &crd).await.unwrap_or_else(|error| panic!("CRD {name}: {error}"));
-        eventually(&format!("CRD {name} is established"), async || {
-            let crd = api.get(&name).await.expect("the CRD");
-            let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
-            conditions.iter().any(|c| c.type_ == "Established" && c.status == "True").then_some(())
-        })
-        .await;
     }
 }
 
