@@ -1,8 +1,13 @@
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+
+use buildplane_wire::{self as wire, Attributes};
 
 use crate::metrics::{Code, Metrics};
+
+/// A longer label of a caller is not kept.
+const MAX_LABEL: usize = 128;
 
 /// The line that each request to a plane leaves when it is over, however it ends. Never a header, a query or a body.
 #[derive(Debug)]
@@ -14,6 +19,12 @@ pub(crate) struct Audit {
     pub(crate) method: Method,
     pub(crate) cr: String,
     pub(crate) path: String,
+    pub(crate) verb: &'static str,
+    /// What is asked for, as rules name it, and where.
+    pub(crate) resource: String,
+    pub(crate) namespace: String,
+    /// The id under which the caller knows the request. A label: nothing is found by it.
+    pub(crate) label: String,
     pub(crate) agent: String,
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
@@ -32,12 +43,36 @@ impl Audit {
             method,
             cr: String::new(),
             path: String::new(),
+            verb: "",
+            resource: String::new(),
+            namespace: String::new(),
+            label: String::new(),
             agent: String::new(),
             // What stands here when the caller goes away before there is an answer (as nginx has it).
             status: StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
             sent: 0,
             received: 0,
             outcome: "abandoned",
+        }
+    }
+
+    /// What the request asks for.
+    pub(crate) fn asks(&mut self, attributes: &Attributes) {
+        match attributes {
+            Attributes::Path { verb, .. } => self.verb = verb.as_str(),
+            Attributes::Resource(resource) => {
+                self.verb = resource.verb.as_str();
+                self.resource = resource.qualified();
+                self.namespace = resource.namespace.clone().unwrap_or_default();
+            }
+        }
+    }
+
+    /// What the caller calls the request, where that is short and can be shown.
+    pub(crate) fn called(&mut self, headers: &HeaderMap) {
+        let label = headers.get(wire::REQUEST_ID).and_then(|label| label.to_str().ok());
+        if let Some(label) = label.filter(|label| label.len() <= MAX_LABEL) {
+            label.clone_into(&mut self.label);
         }
     }
 
@@ -60,7 +95,11 @@ impl Drop for Audit {
             user = self.user,
             method = %self.method,
             cr = self.cr,
+            verb = self.verb,
+            resource = self.resource,
+            namespace = self.namespace,
             path = self.path,
+            label = self.label,
             agent = self.agent,
             status = self.status.as_u16(),
             outcome = self.outcome,

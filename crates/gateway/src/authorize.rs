@@ -1,25 +1,42 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use http::StatusCode;
 
 use buildplane_api::names::CrRef;
 use buildplane_tls::PeerCertificates;
 use buildplane_wire::Verb;
 
-/// Who calls the internal listener, proven by a client certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::status::Failure;
+
+mod reviews;
+
+pub use reviews::{AUDIENCE, ControlPlane};
+
+/// Who calls the internal listener, proven by a client certificate or by a token that the control plane knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
-    /// The certificate's common name.
+    /// The certificate's common name, or the user of the token.
     pub user: String,
-    /// The certificate's organizations.
+    /// The certificate's organizations, or the groups of the token.
     pub groups: Vec<String>,
+    /// The user's uid, where the control plane says one.
+    pub uid: Option<String>,
+    /// What else it says of the user.
+    pub extra: reviews::Extra,
 }
 
 impl Caller {
     /// The caller that a verified client certificate names; none when it names nobody.
     pub(crate) fn of(peer: &PeerCertificates) -> Option<Self> {
         let user = peer.common_name().filter(|name| !name.trim().is_empty())?;
-        Some(Self { user: user.to_owned(), groups: peer.organizations().to_vec() })
+        Some(Self {
+            user: user.to_owned(),
+            groups: peer.organizations().to_vec(),
+            uid: None,
+            extra: reviews::Extra::new(),
+        })
     }
 }
 
@@ -41,15 +58,79 @@ pub enum Action<'a> {
     },
 }
 
-/// A refusal, with the reason that the caller is told.
+/// Why a caller may not do what he wants to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Denied(pub String);
+pub enum Denied {
+    /// He has no right to it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Nobody could be asked whether he has.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Forbidden(_) => StatusCode::FORBIDDEN,
+            Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(code, denied.to_string())
+    }
+}
+
+/// Who is allowed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// A part of the control plane, which works for everybody.
+    Part,
+    /// Somebody who works for himself: what he may take is limited.
+    Person,
+}
 
 /// Decides what callers may do. Asynchronous, because the answer may stand in another API server.
 pub trait Authorizer: Send + Sync {
     /// Allows by returning `Ok`.
-    fn authorize<'a>(&'a self, caller: &'a Caller, action: Action<'a>) -> BoxFuture<'a, Result<(), Denied>>;
+    fn authorize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        action: Action<'a>,
+    ) -> BoxFuture<'a, Result<Grant, Denied>>;
+}
+
+/// Asks names first, and for what they do not allow to be sent to planes the control plane's RBAC: the verb of the
+/// request on `buildplanes/proxy` or `clusterbuildplanes/proxy`.
+pub(crate) struct Access {
+    pub(crate) names: Arc<dyn Authorizer>,
+    pub(crate) control_plane: Option<Arc<ControlPlane>>,
+}
+
+impl Authorizer for Access {
+    fn authorize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        action: Action<'a>,
+    ) -> BoxFuture<'a, Result<Grant, Denied>> {
+        Box::pin(async move {
+            let denied = match self.names.authorize(caller, action).await {
+                Err(denied @ Denied::Forbidden(_)) => denied,
+                decided => return decided,
+            };
+            let (Action::Proxy { cr, verb, .. }, Some(control_plane)) = (action, &self.control_plane) else {
+                return Err(denied);
+            };
+            if control_plane.allows(caller, cr, verb).await? {
+                return Ok(Grant::Person);
+            }
+            let within = cr.namespace().map(|found| format!(" in namespace {found:?}")).unwrap_or_default();
+            Err(Denied::Forbidden(format!(
+                "user {:?} cannot {verb} {}/proxy {:?}{within}: a Role of the control plane has to allow it",
+                caller.user,
+                reviews::plural(cr),
+                cr.name(),
+            )))
+        })
+    }
 }
 
 /// Authorization by user and group names: controllers may do everything, users may proxy.
@@ -62,25 +143,31 @@ pub struct Roles {
 }
 
 impl Roles {
-    fn decide(&self, caller: &Caller, action: Action<'_>) -> Result<(), Denied> {
+    fn decide(&self, caller: &Caller, action: Action<'_>) -> Result<Grant, Denied> {
         let is_one_of = |names: &BTreeSet<String>| {
             names.contains(&caller.user) || caller.groups.iter().any(|group| names.contains(group))
         };
-        let allowed = match action {
-            Action::Register(_) | Action::ReadPlanes => is_one_of(&self.controllers),
-            Action::Proxy { .. } => is_one_of(&self.controllers) || is_one_of(&self.users),
-        };
+        if is_one_of(&self.controllers) {
+            return Ok(Grant::Part);
+        }
+        if matches!(action, Action::Proxy { .. }) && is_one_of(&self.users) {
+            return Ok(Grant::Person);
+        }
         let what = match action {
             Action::Register(_) => "register planes",
             Action::ReadPlanes => "read the state of planes",
             Action::Proxy { .. } => "send requests to planes",
         };
-        if allowed { Ok(()) } else { Err(Denied(format!("user {:?} may not {what}", caller.user))) }
+        Err(Denied::Forbidden(format!("user {:?} may not {what}", caller.user)))
     }
 }
 
 impl Authorizer for Roles {
-    fn authorize<'a>(&'a self, caller: &'a Caller, action: Action<'a>) -> BoxFuture<'a, Result<(), Denied>> {
+    fn authorize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        action: Action<'a>,
+    ) -> BoxFuture<'a, Result<Grant, Denied>> {
         Box::pin(std::future::ready(self.decide(caller, action)))
     }
 }
@@ -93,7 +180,12 @@ mod tests {
     fn roles_are_held_by_name_or_group_and_by_nobody_else() {
         let set = |name: &str| BTreeSet::from([name.to_owned()]);
         let roles = Roles { controllers: set("controllers"), users: set("alice") };
-        let caller = |user: &str, group: &str| Caller { user: user.into(), groups: vec![group.into()] };
+        let caller = |user: &str, group: &str| Caller {
+            user: user.into(),
+            groups: vec![group.into()],
+            uid: None,
+            extra: reviews::Extra::new(),
+        };
         let cr: CrRef = "buildplane/team/default".parse().unwrap();
         let proxy = Action::Proxy { cr: &cr, target: "k8s", verb: Verb::Get };
         for (who, action, allowed) in [

@@ -8,7 +8,7 @@ use buildplane_serve::Listener;
 use buildplane_tls::{AnchorStore, ServerIdentity};
 use buildplane_tunnel::{Settings, json};
 
-use crate::authorize::Authorizer;
+use crate::authorize::{Authorizer, ControlPlane};
 use crate::metrics::Metrics;
 
 /// Where agents connect.
@@ -30,6 +30,9 @@ pub struct InternalListener<L = TcpListener> {
     pub callers: Arc<AnchorStore>,
     /// What each caller may do.
     pub authorizer: Arc<dyn Authorizer>,
+    /// The control plane's API server: it knows bearer tokens, and RBAC of what `authorizer` does not allow to be sent to
+    /// planes. Without it only certificates are known, and only what `authorizer` allows is.
+    pub control_plane: Option<Arc<ControlPlane>>,
 }
 
 impl<L: fmt::Debug> fmt::Debug for InternalListener<L> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use buildplane_tls::PeerCertificates;
 
-use crate::authorize::Caller;
+use crate::authorize::{Caller, ControlPlane};
 use crate::proxy::{PREFIX, Proxy};
 use crate::status::Failure;
 
@@ -20,6 +20,8 @@ use crate::status::Failure;
 pub(crate) struct Internal {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) planes: Router,
+    /// Knows whose tokens are whose.
+    pub(crate) control_plane: Option<Arc<ControlPlane>>,
     pub(crate) hosts: Arc<[String]>,
 }
 
@@ -28,10 +30,9 @@ impl Internal {
         if let Err(failure) = check_host(&self.hosts, &request) {
             return failure.into_response();
         }
-        let peer = request.extensions().get::<Arc<PeerCertificates>>();
-        let Some(caller) = peer.and_then(|peer| Caller::of(peer)) else {
-            let message = "a client certificate that names a user is required";
-            return Failure::new(StatusCode::UNAUTHORIZED, message).into_response();
+        let caller = match self.caller(&request).await {
+            Ok(caller) => caller,
+            Err(failure) => return failure.into_response(),
         };
         if request.uri().path().starts_with(PREFIX) {
             return self.proxy.forward(&caller, request).await;
@@ -42,6 +43,38 @@ impl Internal {
             Err(never) => match never {},
         }
     }
+}
+
+impl Internal {
+    /// Who calls: whom a client certificate names, or else whose token it is.
+    async fn caller<B>(&self, request: &Request<B>) -> Result<Caller, Failure> {
+        let peer = request.extensions().get::<Arc<PeerCertificates>>();
+        if let Some(caller) = peer.and_then(|peer| Caller::of(peer)) {
+            return Ok(caller);
+        }
+        let nobody = |message: &str| Failure::new(StatusCode::UNAUTHORIZED, message);
+        let Some(control_plane) = &self.control_plane else {
+            return Err(nobody("a client certificate that names a user is required"));
+        };
+        let token = bearer(request.headers()).ok_or_else(|| {
+            nobody("a client certificate that names a user, or a bearer token, is required")
+        })?;
+        let caller = control_plane.review_token(token).await?;
+        caller.ok_or_else(|| {
+            nobody("the bearer token is nobody's, has ended, or was not made for this gateway")
+        })
+    }
+}
+
+/// The one token of a request. What is empty, blank or twice there is none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (given.next(), given.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let sound = scheme.eq_ignore_ascii_case("bearer")
+        && !token.is_empty()
+        && token.bytes().all(|byte| byte.is_ascii_graphic());
+    Some(token).filter(|_| sound)
 }
 
 /// Refuses requests for names that are not ours, so that no other name can be made to lead here.
@@ -74,6 +107,31 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_one_word_that_stands_there_once() {
+        let headers = |values: &[&str]| {
+            let values = values.iter().map(|value| http::HeaderValue::try_from(*value).unwrap());
+            values.map(|value| (header::AUTHORIZATION, value)).collect::<HeaderMap>()
+        };
+        assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
+        assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
+        for values in [
+            &[][..],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer  "],
+            &["Bearer \t"],
+            &["Bearer a b"],
+            &["Bearer  abc"],
+            &["Basic abc"],
+            &["abc"],
+            &["Bearer abc", "Bearer abc"],
+        ] {
+            assert_eq!(bearer(&headers(values)), None, "{values:?}");
+        }
+    }
 
     #[test]
     fn only_our_own_names_are_served() {

@@ -26,7 +26,7 @@ mod registry;
 mod service;
 mod status;
 
-pub use authorize::{Action, Authorizer, Caller, Denied, Roles};
+pub use authorize::{AUDIENCE, Action, Authorizer, Caller, ControlPlane, Denied, Grant, Roles};
 pub use config::{AgentListener, Config, InternalListener, Limits};
 pub use error::Error;
 pub use metrics::Metrics;

@@ -197,8 +197,8 @@ async fn statuses(
 
 impl Planes {
     async fn allow(&self, caller: &Caller, action: Action<'_>) -> Result<(), Failure> {
-        let allowed = self.authorizer.authorize(caller, action).await;
-        allowed.map_err(|denied| Failure::new(StatusCode::FORBIDDEN, denied.to_string()))
+        self.authorizer.authorize(caller, action).await?;
+        Ok(())
     }
 }
 

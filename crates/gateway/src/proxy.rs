@@ -62,9 +62,11 @@ impl Proxy {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
+        let mut audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
+        audit.called(request.headers());
         let request_id = HeaderValue::try_from(audit.request_id.as_str()).ok();
-        let mut response = match Asked::take(&mut request) {
+        let asked = check_identity(request.headers()).and_then(|()| Asked::take(&mut request));
+        let mut response = match asked {
             Ok(Some(asked)) => self.upgrade(caller, asked, &request.into_parts().0, audit).await,
             Ok(None) => self.relay(caller, request, audit).await,
             Err(failure) => refuse(failure, audit),
@@ -86,7 +88,7 @@ impl Proxy {
         let sent = async {
             check_method(&head.method)?;
             let judged = self.judge(caller, &head, &head.method, &mut audit).await?;
-            let exchanged = self.send(&judged, head, body, &upload, &audit.request_id).await?;
+            let exchanged = self.send(&judged, head, body, &upload, &audit).await?;
             audit.agent.clone_from(&exchanged.admission.link.speaker.instance);
             Ok::<_, Failure>((
                 judged.target.query.endless(),
@@ -115,7 +117,7 @@ impl Proxy {
         head: Parts,
         body: B,
         upload: &Arc<Upload>,
-        request_id: &str,
+        audit: &Audit,
     ) -> Result<Exchanged, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
@@ -131,7 +133,7 @@ impl Proxy {
         let outgoing = Outgoing {
             method: head.method,
             uri: judged.target.uri()?,
-            headers: headers(&head.headers, &judged.target, request_id)?,
+            headers: headers(&head.headers, &judged.target, audit)?,
             is_endless: judged.target.query.endless().is_some(),
             protocol: None,
         };
@@ -147,7 +149,7 @@ impl Proxy {
             // Every client but HTTP/2's opens a WebSocket with a GET.
             let method = if head.method == Method::CONNECT { &Method::GET } else { &head.method };
             let judged = self.judge(caller, head, method, &mut audit).await?;
-            let mut headers = headers(&head.headers, &judged.target, &audit.request_id)?;
+            let mut headers = headers(&head.headers, &judged.target, &audit)?;
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, asked.offer.clone());
             let outgoing = Outgoing {
                 method: Method::CONNECT,
@@ -202,11 +204,9 @@ impl Proxy {
         target.path.as_str().clone_into(&mut audit.path);
         let attributes = Attributes::read(method, &target.path, &target.query)
             .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        audit.asks(&attributes);
         let action = Action::Proxy { cr: &target.cr, target: target.name, verb: verb(&attributes) };
-        self.authorizer
-            .authorize(caller, action)
-            .await
-            .map_err(|denied| Failure::new(StatusCode::FORBIDDEN, denied.to_string()))?;
+        self.authorizer.authorize(caller, action).await?;
         let route = self.route(&target)?;
         Ok(Judged { target, route })
     }
@@ -234,6 +234,17 @@ impl Proxy {
     }
 }
 
+/// Whoever asks to be somebody else is told that he is not, rather than served as himself.
+fn check_identity(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.keys().find(|name| name.as_str().starts_with("impersonate-")) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("the header {name} is refused: nobody is impersonated through the gateway");
+            Err(Failure::new(StatusCode::FORBIDDEN, message))
+        }
+    }
+}
+
 fn verb(attributes: &Attributes) -> Verb {
     match attributes {
         Attributes::Path { verb, .. } => *verb,
@@ -258,16 +269,21 @@ fn refuse(failure: Failure, mut audit: Audit) -> Response<Body> {
     failure.into_response()
 }
 
-fn headers(from: &HeaderMap, target: &Target, request_id: &str) -> Result<HeaderMap, Failure> {
+fn headers(from: &HeaderMap, target: &Target, audit: &Audit) -> Result<HeaderMap, Failure> {
     let mut headers = wire::forward_request(from);
     for (name, value) in [
         (wire::CR, target.cr.to_string()),
         (wire::TARGET, target.name.to_owned()),
-        (wire::REQUEST_ID, request_id.to_owned()),
+        (wire::REQUEST_ID, audit.request_id.clone()),
     ] {
         let value = HeaderValue::try_from(value)
             .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         headers.insert(name, value);
+    }
+    // For the far end's log and, where its owner wants it, for an extra field beside the user it impersonates. A name that
+    // no header can hold is not told; nothing is allowed by it.
+    if let Ok(user) = HeaderValue::from_str(&audit.user) {
+        headers.insert(wire::USER, user);
     }
     Ok(headers)
 }

@@ -14,6 +14,7 @@ use buildplane_serve::{Limits as ServeLimits, Listener, serve, serve_plain};
 use buildplane_tls::{Alpn, ClientAuth, ServerConfig};
 
 use crate::agents::{self, Agents};
+use crate::authorize::{Access, Authorizer};
 use crate::config::Config;
 use crate::error::Error;
 use crate::health::{self, Readiness};
@@ -138,17 +139,21 @@ fn internal<L: Listener>(
     upgraded: &TaskTracker,
     stop: CancellationToken,
 ) -> Internal {
-    let authorizer = &config.internal.authorizer;
+    let control_plane = config.internal.control_plane.clone();
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Access {
+        names: Arc::clone(&config.internal.authorizer),
+        control_plane: control_plane.clone(),
+    });
     let planes = planes::router(Arc::new(Planes {
         registry: Arc::clone(registry),
-        authorizer: Arc::clone(authorizer),
+        authorizer: Arc::clone(&authorizer),
         instance: uuid::Uuid::new_v4().to_string(),
         heartbeat: config.limits.heartbeat,
         shutdown: stop.clone(),
     }));
     let proxy = Arc::new(Proxy {
         registry: Arc::clone(registry),
-        authorizer: Arc::clone(authorizer),
+        authorizer,
         metrics: config.metrics.clone(),
         request_bytes: config.limits.request_bytes,
         response_head: config.limits.response_head,
@@ -156,7 +161,7 @@ fn internal<L: Listener>(
         upgraded: upgraded.clone(),
         stop,
     });
-    Internal { proxy, planes, hosts: config.hosts.as_slice().into() }
+    Internal { proxy, planes, control_plane, hosts: config.hosts.as_slice().into() }
 }
 
 /// Waits for every part; the first that ends, for whatever reason, ends the others.

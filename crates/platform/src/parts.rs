@@ -44,6 +44,7 @@ pub(crate) fn gateway(
             identity: ServerIdentity::new(&pki.control_plane.server(&GATEWAY_NAMES)?),
             callers: AnchorStore::new(pki.control_plane.anchors()?),
             authorizer: Arc::new(Roles { controllers: set(CONTROLLERS), users: set("system:masters") }),
+            control_plane: None,
         },
         health: Some(asynchronous(health)?),
         hosts: GATEWAY_NAMES.map(str::to_owned).to_vec(),

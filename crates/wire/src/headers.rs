@@ -9,6 +9,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Which gateway replica accepted the agent: stands in the answer to the WebSocket handshake.
 pub const GATEWAY_INSTANCE: HeaderName = HeaderName::from_static("x-openchoreo-gateway-instance");
 
+/// Who asks, as the gateway knows him: for logs, and beside a user that the agent impersonates. No right follows from it.
+pub const USER: HeaderName = HeaderName::from_static("x-openchoreo-user");
+
 /// What a caller's request may carry into the tunnel. A list of what is allowed, because every advisory about proxies is
 /// about a header that a list of what is forbidden forgot: credentials, impersonation, identities of front proxies,
 /// framing, and every `x-openchoreo-*` stay out by not being here.

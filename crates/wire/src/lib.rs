@@ -15,7 +15,7 @@ mod upgrade;
 pub use allowed::{AllowedPlanes, InvalidPattern, MAX_PATTERNS, PlanePattern};
 pub use attributes::{Attributes, Resource, UnreadableRequest, Verb};
 pub use headers::{
-    CR, GATEWAY_INSTANCE, REQUEST_ID, TARGET, forward_request, forward_response, forward_trailers,
+    CR, GATEWAY_INSTANCE, REQUEST_ID, TARGET, USER, forward_request, forward_response, forward_trailers,
 };
 pub use hello::{AgentHello, HelloError, is_claim};
 pub use path::{CanonicalPath, PathError};

@@ -9,6 +9,7 @@ mod clusters;
 mod feed;
 mod forged_gateway;
 mod lifecycle;
+mod people;
 mod pods;
 mod requests;
 mod rig;

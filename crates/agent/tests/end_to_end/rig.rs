@@ -19,7 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use buildplane_agent::{Agent, Config as AgentConfig, ServerCa};
 use buildplane_api::PlaneType;
-use buildplane_gateway::{AgentListener, Config, Gateway, InternalListener, Limits, Metrics, Roles};
+use buildplane_gateway::{
+    AgentListener, Config, ControlPlane, Gateway, InternalListener, Limits, Metrics, Roles,
+};
 use buildplane_tls::{
     Alpn, AnchorStore, Authority, CertifiedKey, ClientIdentity, LeafRequest, ServerIdentity, connect,
 };
@@ -38,6 +40,8 @@ pub(crate) struct Rig {
     pub(crate) internal: SocketAddr,
     pub(crate) gateway_ca: Authority,
     pub(crate) callers_ca: Authority,
+    /// The API that knows people, where there is one.
+    pub(crate) control_plane: Option<Arc<ControlPlane>>,
     limits: Limits,
     settings: Settings,
     gateway: Option<(CancellationToken, tokio::task::JoinHandle<Result<(), buildplane_gateway::Error>>)>,
@@ -49,12 +53,17 @@ impl Rig {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::asking(limits, None).await
+    }
+
+    async fn asking(limits: Limits, control_plane: Option<Arc<ControlPlane>>) -> Self {
         buildplane_tls::install_crypto();
         let mut rig = Self {
             agents: "127.0.0.1:0".parse().unwrap(),
             internal: "127.0.0.1:0".parse().unwrap(),
             gateway_ca: Authority::generate("gateway", HOUR).unwrap(),
             callers_ca: Authority::generate("control plane", HOUR).unwrap(),
+            control_plane,
             limits,
             settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
             gateway: None,
@@ -79,6 +88,7 @@ impl Rig {
                 identity,
                 callers: AnchorStore::new(self.callers_ca.anchors().unwrap()),
                 authorizer: Arc::new(Roles { controllers: set("controllers"), users: set("users") }),
+                control_plane: self.control_plane.clone(),
             },
             health: None,
             hosts: vec!["gateway.test".to_owned()],
@@ -146,7 +156,19 @@ impl Rig {
         limits: Limits,
         change: impl FnOnce(&mut AgentConfig),
     ) -> (Self, Backend, DropGuard, Caller) {
-        let rig = Self::with(limits).await;
+        Self::with(limits).await.connect(change).await
+    }
+
+    /// The same, where the gateway asks an API who people are.
+    pub(crate) async fn connected_asking(
+        control_plane: Arc<ControlPlane>,
+    ) -> (Self, Backend, DropGuard, Caller) {
+        let limits = Limits { settle: Duration::ZERO, ..Limits::default() };
+        Self::asking(limits, Some(control_plane)).await.connect(|_config| {}).await
+    }
+
+    async fn connect(self, change: impl FnOnce(&mut AgentConfig)) -> (Self, Backend, DropGuard, Caller) {
+        let rig = self;
         let backend = Backend::start().await;
         let server_ca = ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
         let agent = rig.agent_configured(&backend, server_ca, change).await;

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use buildplane_gateway::{AgentListener, Config, Gateway, InternalListener, Limits, Metrics, Roles};
+use buildplane_gateway::{
+    AUDIENCE, AgentListener, Config, ControlPlane, Gateway, InternalListener, Limits, Metrics, Roles,
+};
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{KeyPair, Watching, anchors, identity};
-use super::{bind, until_told};
+use super::{ApiArgs, bind, until_told};
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Result};
 
@@ -45,6 +48,15 @@ pub(crate) struct GatewayArgs {
     /// Let agents of OpenChoreo v0.16 and v0.17 connect, during a migration; they carry no watches and follow no logs
     #[arg(long)]
     upstream_agents: bool,
+    /// Ask the control plane's API about bearer tokens (TokenReview) and rights (SubjectAccessReview on
+    /// buildplanes/proxy and clusterbuildplanes/proxy); implied by --kubeconfig
+    #[arg(long)]
+    rbac: bool,
+    /// Audience of the bearer tokens that are believed
+    #[arg(long, value_name = "NAME", default_value = AUDIENCE)]
+    token_audience: String,
+    #[command(flatten)]
+    api: ApiArgs,
 }
 
 pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
@@ -52,6 +64,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
     let mut watching = Watching::default();
     let files = KeyPair { certificate: args.tls_cert, key: args.tls_key };
     let identity = identity(&files, &stop, &mut watching)?;
+    let control_plane = if args.rbac || args.api.kubeconfig.is_some() {
+        let client =
+            Client::try_from(args.api.config().await?).context("cannot reach the control plane's API")?;
+        Some(Arc::new(ControlPlane::new(client, args.token_audience)))
+    } else {
+        None
+    };
     let config = Config {
         agents: AgentListener {
             listener: bind(args.agents_listen, "agents").await?,
@@ -65,6 +84,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
                 controllers: args.controllers.into_iter().collect(),
                 users: args.users.into_iter().collect(),
             }),
+            control_plane,
         },
         health: Some(bind(args.health_listen, "health and metrics").await?),
         hosts: args.hosts,
