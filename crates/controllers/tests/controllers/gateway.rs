@@ -37,6 +37,13 @@ struct Known {
     instance: u32,
     registered: BTreeMap<Key, String>,
     connected: BTreeSet<Key>,
+    /// What a status says beside the usual, by plane object.
+    further: BTreeMap<Key, Value>,
+    /// The replicas that are alive, as it says.
+    replicas: Vec<Value>,
+    /// The bodies of the registrations.
+    bodies: BTreeMap<Key, Value>,
+    n_registrations: usize,
     n_proxied: usize,
     /// Whether the agent leaves as soon as it has passed on the creation of a Workflow, before the answer.
     leaves_at_creation: bool,
@@ -48,7 +55,7 @@ impl FakeGateway {
     pub(crate) fn new(plane: Router) -> Self {
         let shared = Shared {
             state: Mutex::default(),
-            lines: broadcast::channel(1024).0,
+            lines: broadcast::channel(16 * 1024).0,
             plane,
             restart: Mutex::default(),
         };
@@ -63,6 +70,45 @@ impl FakeGateway {
     pub(crate) fn registered(&self, key: &str) -> Option<String> {
         let key = crate::cluster::named(key);
         self.state(|state| state.registered.get(&key).cloned())
+    }
+
+    /// The body of a registration.
+    pub(crate) fn body(&self, key: &str) -> Option<Value> {
+        self.state(|state| state.registered.contains_key(key).then(|| state.bodies.get(key).cloned())?)
+    }
+
+    pub(crate) fn n_registrations(&self) -> usize {
+        self.state(|state| state.n_registrations)
+    }
+
+    /// Says more about a plane object than who is connected.
+    pub(crate) fn says(&self, key: &str, further: Value) {
+        self.state(|state| state.further.insert(key.to_owned(), further));
+        self.tell(key);
+    }
+
+    /// Names the replicas that are alive, itself included.
+    pub(crate) fn names_replicas(&self, replicas: Vec<Value>) {
+        let line = json!({"type": "Replicas", "replicas": replicas});
+        self.state(|state| state.replicas = replicas);
+        let _nobody = self.shared.lines.send(line.to_string());
+    }
+
+    /// How it names itself to the others.
+    pub(crate) fn instance(&self) -> String {
+        self.state(|state| instance(self, state.instance))
+    }
+
+    /// Agents of every plane object were heard of.
+    pub(crate) fn beats(&self) {
+        for key in self.state(|state| state.connected.iter().cloned().collect::<Vec<_>>()) {
+            self.tell(&key);
+        }
+    }
+
+    /// Agents connect for plane objects before anybody watches.
+    pub(crate) fn is_connected(&self, keys: impl IntoIterator<Item = String>) {
+        self.state(|state| state.connected.extend(keys));
     }
 
     pub(crate) fn n_proxied(&self) -> usize {
@@ -116,8 +162,15 @@ impl FakeGateway {
         let mut next = || parts.next().unwrap_or_default().to_owned();
         let (plane_type, plane_id, namespace, name) = (next(), next(), next(), next());
         let mut line = json!({"type": "Status", "planeType": plane_type, "planeID": plane_id, "name": name,
-            "connected": connected, "connectedAgents": u8::from(connected), "lastSeen": "2026-01-01T00:00:00Z",
+            "connected": connected, "connectedAgents": u8::from(connected), "lastSeen": jiff::Timestamp::now(),
             "agents": []});
+        if connected {
+            line["agents"] = json!([{"instance": "agent-1", "version": "0.1.0", "narrowed": true,
+                "certificateNotAfter": "2040-01-01T00:00:00Z", "connectedAt": "2026-01-01T00:00:00Z"}]);
+        }
+        if let Some(further) = self.state(|state| state.further.get(key).cloned()) {
+            json_merge(&mut line, &further);
+        }
         if namespace != "_cluster" {
             line["namespace"] = namespace.into();
         }
@@ -151,9 +204,11 @@ impl FakeGateway {
 async fn watch(State(gateway): State<FakeGateway>) -> Response {
     let restart = gateway.shared.restart.lock().expect("not poisoned").clone();
     let lines = gateway.shared.lines.subscribe();
-    let (instance, keys) =
-        gateway.state(|state| (state.instance, state.registered.keys().cloned().collect::<Vec<_>>()));
-    let mut first = vec![json!({"type": "Hello", "instance": instance.to_string()}).to_string()];
+    let (number, keys, replicas) = gateway.state(|state| {
+        (state.instance, state.registered.keys().cloned().collect::<Vec<_>>(), state.replicas.clone())
+    });
+    let hello = json!({"type": "Hello", "instance": instance(&gateway, number), "replicas": replicas});
+    let mut first = vec![hello.to_string()];
     first.extend(keys.iter().map(|key| gateway.line(key)));
     let first = futures::stream::iter(first);
     let further = futures::stream::unfold((lines, restart), |(mut lines, restart)| async move {
@@ -167,6 +222,17 @@ async fn watch(State(gateway): State<FakeGateway>) -> Response {
     Response::new(Body::from_stream(bytes))
 }
 
+/// A name that differs between gateways and between the lives of one.
+fn instance(gateway: &FakeGateway, number: u32) -> String {
+    format!("{:p}-{number}", Arc::as_ptr(&gateway.shared))
+}
+
+fn json_merge(line: &mut Value, further: &Value) {
+    for (name, value) in further.as_object().into_iter().flatten() {
+        line[name] = value.clone();
+    }
+}
+
 type Segments = Path<(String, String, String, String)>;
 
 async fn register(
@@ -176,7 +242,11 @@ async fn register(
 ) -> Json<Value> {
     let key = format!("{kind}/{id}/{namespace}/{name}");
     let pem = body["clientCA"].as_str().unwrap_or_default().to_owned();
-    gateway.state(|state| state.registered.insert(key.clone(), pem));
+    gateway.state(|state| {
+        state.n_registrations += 1;
+        state.bodies.insert(key.clone(), body);
+        state.registered.insert(key.clone(), pem)
+    });
     gateway.tell(&key);
     Json(json!({}))
 }

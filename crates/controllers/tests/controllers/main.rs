@@ -5,6 +5,8 @@
 mod cluster;
 mod gateway;
 mod planes;
+mod replicas;
 mod runs;
+mod scale;
 mod whole;
 mod world;

@@ -35,7 +35,7 @@ async fn status(world: &World, name: &str) -> PlaneStatus {
 }
 
 /// Waits until a condition of a plane reads as expected.
-async fn until(world: &World, name: &str, type_: &str, expected: &str) -> PlaneStatus {
+pub(crate) async fn until(world: &World, name: &str, type_: &str, expected: &str) -> PlaneStatus {
     eventually(&format!("{name} has {type_}={expected}"), async || {
         let status = status(world, name).await;
         (told(&status.conditions, type_) == expected).then_some(status)

@@ -1,5 +1,7 @@
 //! A control plane, a build plane, a gateway and the controllers. Where they are: see `cluster`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use buildplane_controllers::{Config, Timings};
@@ -24,6 +26,10 @@ pub(crate) struct World {
     pub(crate) build: Client,
     pub(crate) gateway: FakeGateway,
     pub(crate) controllers: CancellationToken,
+    /// The times of the controllers that start next.
+    pub(crate) timings: Timings,
+    /// What was written to the control plane.
+    pub(crate) writes: Arc<Writes>,
     shutdown: CancellationToken,
     url: String,
     // Dropped in this order: nothing may run any more while what is left on a cluster is taken away.
@@ -59,13 +65,20 @@ impl World {
         }
         control_plane.create_namespace(&cluster::org()).await;
         let gateway = FakeGateway::new(build_plane.router.clone());
-        let (control, build) = (control_plane.client.clone(), build_plane.client.clone());
+        let writes = Arc::<Writes>::default();
+        let (control, build) = (counted(&control_plane.client, &writes), build_plane.client.clone());
         let url = gateway.serve(shutdown.clone()).await;
         Self {
             control,
             build,
             gateway,
             controllers: CancellationToken::new(),
+            timings: Timings {
+                run_cleanup: Duration::from_secs(2),
+                plane_cleanup: Duration::from_secs(2),
+                ..Timings::default()
+            },
+            writes,
             url,
             _guard: shutdown.clone().drop_guard(),
             shutdown,
@@ -84,11 +97,7 @@ impl World {
         self.controllers = self.shutdown.child_token();
         let gateway = kube::Config::new(self.url.parse().expect("an address"));
         let mut config = Config::new(self.control.clone(), gateway);
-        config.timings = Timings {
-            run_cleanup: Duration::from_secs(2),
-            plane_cleanup: Duration::from_secs(2),
-            ..Timings::default()
-        };
+        config.timings = self.timings;
         tokio::spawn(buildplane_controllers::run(config, self.controllers.clone()));
     }
 
@@ -127,6 +136,39 @@ impl World {
         let patch = Patch::Merge(serde_json::json!({"status": status}));
         self.workflows().patch(name, &PatchParams::default(), &patch).await.expect("the Workflow is there");
     }
+}
+
+/// The writes that an API server was asked for.
+#[derive(Default)]
+pub(crate) struct Writes {
+    n: AtomicUsize,
+    n_events: AtomicUsize,
+}
+
+impl Writes {
+    /// Writes, events aside.
+    pub(crate) fn n(&self) -> usize {
+        self.n.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn n_events(&self) -> usize {
+        self.n_events.load(Ordering::Relaxed)
+    }
+}
+
+/// A client that counts what it writes.
+fn counted(client: &Client, writes: &Arc<Writes>) -> Client {
+    let (client, writes) = (client.clone(), Arc::clone(writes));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        if request.method() != http::Method::GET {
+            let is_event = request.uri().path().contains("/events");
+            let counter = if is_event { &writes.n_events } else { &writes.n };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, "default")
 }
 
 /// Looks until there is something to see.
