@@ -57,6 +57,8 @@ pub(crate) struct Feed {
     /// The replicas, or what they say of each other, changed.
     rearranged: Notify,
     settled: tokio::sync::watch::Sender<bool>,
+    /// Something was told of an object.
+    heard: Notify,
 }
 
 struct State {
@@ -102,6 +104,7 @@ impl Feed {
             state: RwLock::new(state),
             timings: *timings,
             rearranged: Notify::new(),
+            heard: Notify::new(),
             settled: tokio::sync::watch::Sender::new(false),
         })
     }
@@ -136,6 +139,27 @@ impl Feed {
     /// What all replicas together say about an object; none as long as one of them may still have something to say.
     pub(crate) fn connection(&self, plane_id: &PlaneId, cr: &CrRef) -> Option<Connection> {
         self.read(|state| state.merged(plane_id, cr, self.timings.gateway_grace))
+    }
+
+    /// The same, waiting for a moment where nothing is told yet and a gateway is there to tell it.
+    pub(crate) async fn told(
+        &self,
+        plane_id: &PlaneId,
+        cr: &CrRef,
+        patience: Duration,
+    ) -> Option<Connection> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let mut heard = std::pin::pin!(self.heard.notified());
+            heard.as_mut().enable();
+            let connection = self.connection(plane_id, cr);
+            if connection.is_some() || self.gateway() != GatewayState::Connected {
+                return connection;
+            }
+            if tokio::time::timeout_at(deadline, heard).await.is_err() {
+                return None;
+            }
+        }
     }
 
     /// The last refusal of an agent of a plane as a whole.
@@ -232,7 +256,11 @@ impl Feed {
                 self.rearranged.notify_one();
                 News::Nothing
             }
-            (Line::Status(status), Some(instance)) => self.take_status(instance, status),
+            (Line::Status(status), Some(instance)) => {
+                let news = self.take_status(instance, status);
+                self.heard.notify_waiters();
+                news
+            }
             (Line::Refused(refused), Some(_)) => self.take_refused(refused),
             (_, _) => News::Nothing,
         }

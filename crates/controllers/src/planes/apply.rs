@@ -1,10 +1,15 @@
 //! Tells the gateways, and looks at what they say.
 
+use std::time::Duration;
+
 use buildplane_api::names::CrRef;
 
 use super::kind::Context;
 use super::stores::SecretStore;
 use crate::gateway::{Connection, GatewayError, GatewayState, Refusal, Registered, Registration, Siblings};
+
+/// How long a plane's status waits for a gateway to tell of it.
+const FIRST_WORD: Duration = Duration::from_millis(100);
 
 /// What is so, after the gateways were told.
 #[derive(Debug)]
@@ -31,7 +36,12 @@ pub(super) async fn apply(
     let registered = context.registrations.ensure(cr, wanted).await;
     let gateway = context.feed.gateway();
     let plane_id = wanted.map(|wanted| &wanted.plane_id);
-    let connection = plane_id.and_then(|plane_id| context.feed.connection(plane_id, cr));
+    let connection = match plane_id {
+        // Whoever registers an object is told in a moment who is connected for it; that saves a status in between.
+        Some(plane_id) if registered.is_ok() => context.feed.told(plane_id, cr, FIRST_WORD).await,
+        Some(plane_id) => context.feed.connection(plane_id, cr),
+        None => None,
+    };
     let refusal = plane_id.and_then(|plane_id| context.feed.refusal(cr.plane_type(), plane_id));
     let siblings = plane_id.map(|plane_id| context.feed.siblings(plane_id, cr)).unwrap_or_default();
     let served = connection.as_ref().filter(|connection| connection.connected);

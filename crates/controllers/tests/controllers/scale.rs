@@ -1,16 +1,17 @@
 //! Many planes: how long they take from cold, and what they cost while nothing happens.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use buildplane_api::BuildPlane;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::time::Instant;
 
 use crate::planes::{ca, plane};
-use crate::world::{World, eventually, told};
+use crate::world::{World, told};
 
 fn key(index: usize) -> String {
     format!("buildplane/bp-{index}/org/bp-{index}")
@@ -42,10 +43,10 @@ async fn many_planes_are_quick_from_cold_and_quiet_when_connected() {
     world.gateway.is_connected((0..n).map(key));
 
     let before = world.writes.n();
-    let begun = Instant::now();
+    let (begun, cpu_begun) = (Instant::now(), cpu());
     world.start_controllers();
-    eventually("every plane is ready", async || n_ready(&api).await.eq(&n).then_some(())).await;
-    let cold = begun.elapsed();
+    until_ready(&api, n).await;
+    let (cold, cold_cpu) = (begun.elapsed(), cpu().saturating_sub(cpu_begun));
     let cold_writes = world.writes.n() - before;
     assert!(
         cold_writes <= n * 5 / 2,
@@ -82,24 +83,44 @@ async fn many_planes_are_quick_from_cold_and_quiet_when_connected() {
 
     let mut lags = lags(&world, n).await;
     lags.sort();
+    let lag = |percent: usize| lags[(lags.len() - 1) * percent / 100];
     eprintln!(
-        "{n} planes: ready from cold in {cold:.1?} with {cold_writes} writes; steady: {per_second} writes/s at a heartbeat of \
-         {heartbeat:?}, at most {busiest} in a thirtieth of it; connect or disconnect to status: median {:.1?}, worst of {} \
-         {:.1?}; events written: {}",
-        lags[lags.len() / 2],
-        lags.len(),
-        lags[lags.len() - 1],
+        "{n} planes: ready from cold in {cold:.1?} (processor time {cold_cpu:.1?}, API servers and all) with {cold_writes} \
+         writes; steady: {per_second} writes/s at a heartbeat of {heartbeat:?}, at most {busiest} in a thirtieth of it; \
+         connect or disconnect to status: median {:.1?}, p90 {:.1?}, p99 {:.1?}; events written: {}",
+        lag(50),
+        lag(90),
+        lag(99),
         world.writes.n_events(),
     );
     assert!(lags[lags.len() / 2] < Duration::from_secs(2), "status follows connections");
 }
 
-async fn n_ready(api: &Api<BuildPlane>) -> usize {
-    let planes = api.list(&ListParams::default()).await.expect("the planes");
-    let is_ready = |plane: &&BuildPlane| {
-        plane.status.as_ref().is_some_and(|status| told(&status.conditions, "Ready") == "True/Ready")
+/// The processor time of this process: on a busy machine it says more than the clock.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
+    // User and system time; a tick is a hundredth of a second on every Linux that we know.
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+/// Waits until all are ready; looks at each change once, so as not to be what takes the time.
+async fn until_ready(api: &Api<BuildPlane>, n: usize) {
+    let mut watch = std::pin::pin!(watcher(api.clone(), watcher::Config::default()).applied_objects());
+    let mut ready = HashSet::new();
+    let all = async {
+        while ready.len() < n {
+            let Some(Ok(plane)) = watch.next().await else { continue };
+            let is_ready =
+                plane.status.as_ref().is_some_and(|status| told(&status.conditions, "Ready") == "True/Ready");
+            if is_ready {
+                ready.insert(plane.metadata.name);
+            }
+        }
     };
-    planes.items.iter().filter(is_ready).count()
+    tokio::time::timeout(Duration::from_mins(2), all).await.expect("every plane is ready");
 }
 
 /// How long it takes until a watcher sees that agents come and go.
