@@ -74,6 +74,7 @@ impl FakeGateway {
 
     /// The body of a registration.
     pub(crate) fn body(&self, key: &str) -> Option<Value> {
+        let key = &*crate::cluster::named(key);
         self.state(|state| state.registered.contains_key(key).then(|| state.bodies.get(key).cloned())?)
     }
 
@@ -83,6 +84,7 @@ impl FakeGateway {
 
     /// Says more about a plane object than who is connected.
     pub(crate) fn says(&self, key: &str, further: Value) {
+        let key = &*crate::cluster::named(key);
         self.state(|state| state.further.insert(key.to_owned(), further));
         self.tell(key);
     }
@@ -108,7 +110,7 @@ impl FakeGateway {
 
     /// Agents connect for plane objects before anybody watches.
     pub(crate) fn is_connected(&self, keys: impl IntoIterator<Item = String>) {
-        self.state(|state| state.connected.extend(keys));
+        self.state(|state| state.connected.extend(keys.into_iter().map(|key| crate::cluster::named(&key))));
     }
 
     pub(crate) fn n_proxied(&self) -> usize {
