@@ -78,6 +78,7 @@ impl Whole {
                 identity,
                 callers: AnchorStore::new(callers_ca.anchors().expect("anchors")),
                 authorizer: Arc::new(Roles { controllers: set("controllers"), users: set("users") }),
+                control_plane: None,
             },
             health: None,
             hosts: Vec::new(),
