@@ -1,13 +1,17 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use buildplane_api::meta::BUILD_PLANE_NAMESPACE;
 use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_tunnel::Settings;
+use buildplane_wire::PlanePattern;
 
+use crate::connect::{Connect, Direct};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 
@@ -29,7 +33,16 @@ pub struct Config {
     /// Where the agent keeps its Secrets.
     pub namespace: String,
     /// What requests may do.
-    pub policy: Policy,
+    pub policy: PolicySource,
+    /// The custom resources that may use this plane, where the policy does not say so itself; every admitted one where
+    /// there are none.
+    pub allowed_planes: Vec<PlanePattern>,
+    /// The way to the gateway's address.
+    pub connect: Arc<dyn Connect>,
+    /// How long the certificates last that the agent makes for itself.
+    pub lifetimes: Lifetimes,
+    /// Makes delays repeatable; random where there is none.
+    pub seed: Option<u64>,
     /// The tunnel's limits and timing.
     pub tunnel: Settings,
     /// Health, readiness and metrics, without TLS.
@@ -54,7 +67,11 @@ impl Config {
             plane_id,
             kube,
             namespace: BUILD_PLANE_NAMESPACE.to_owned(),
-            policy: Policy::builds(),
+            policy: PolicySource::Fixed(Policy::builds()),
+            allowed_planes: Vec::new(),
+            connect: Arc::new(Direct),
+            lifetimes: Lifetimes::default(),
+            seed: None,
             tunnel: Settings::default(),
             health: None,
             metrics: Metrics::default(),
@@ -67,8 +84,33 @@ impl Config {
 pub enum ServerCa {
     /// A PEM bundle.
     Pem(String),
-    /// A file with a PEM bundle, read at each dial so that a rotation needs no restart.
+    /// A file with a PEM bundle, looked at each second so that a rotation needs no restart. While it is unreadable or
+    /// broken, what it held before stays in force: a slip of the hand must not cut a plane off.
     File(PathBuf),
+}
+
+/// Where the agent's policy comes from.
+#[derive(Debug, Clone)]
+pub enum PolicySource {
+    /// One that does not change.
+    Fixed(Policy),
+    /// A YAML file, looked at each second. A broken one leaves what it held before in force.
+    File(PathBuf),
+}
+
+/// How long certificates last.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// The agent's own authority.
+    pub authority: Duration,
+    /// A leaf under it, which is renewed when two thirds are over.
+    pub leaf: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { authority: Duration::from_hours(10 * 365 * 24), leaf: Duration::from_hours(90 * 24) }
+    }
 }
 
 /// The address of a gateway: `wss://host:port/ws`. There is no unencrypted one.

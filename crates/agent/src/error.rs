@@ -1,3 +1,6 @@
+use crate::followed::FileError;
+use crate::policy_source::HELLO_BYTES;
+
 /// Why an agent could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -9,6 +12,18 @@ pub enum Error {
         "the kubeconfig switches off verification of the local API's certificate, which the agent refuses"
     )]
     UnverifiedLocalApi,
+    /// There is no policy to begin with.
+    #[error("failed to read the policy")]
+    Policy(#[source] FileError),
+    /// Both the policy and the configuration say whom the plane serves.
+    #[error("the policy says which planes are allowed, and so does the configuration; leave one of them out")]
+    AllowedTwice,
+    /// The list of planes does not fit into a handshake.
+    #[error("allowedPlanes takes {n_bytes} bytes, more than {HELLO_BYTES}; use patterns with *")]
+    TooManyPlanes {
+        /// Its size.
+        n_bytes: usize,
+    },
     /// The health listener failed.
     #[error("the health listener failed")]
     Health(#[source] std::io::Error),

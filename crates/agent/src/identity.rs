@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -14,10 +14,10 @@ use buildplane_tls::{
     verify_client,
 };
 
+use crate::config::Lifetimes;
+
 const CA_SECRET: &str = "cluster-agent-ca";
 const TLS_SECRET: &str = "cluster-agent-tls";
-const CA_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
-const LEAF_LIFETIME: Duration = Duration::from_hours(90 * 24);
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OURS: &str = "buildplane-agent";
 /// Rounds against other writers before the next attempt is left to the caller's backoff.
@@ -47,6 +47,7 @@ pub(crate) struct IdentityKeeper {
     secrets: Api<Secret>,
     namespace: String,
     plane: PlaneSan,
+    lifetimes: Lifetimes,
     remembered: Remembered,
 }
 
@@ -60,9 +61,9 @@ struct Remembered {
 }
 
 impl IdentityKeeper {
-    pub(crate) fn new(client: Client, namespace: String, plane: PlaneSan) -> Self {
+    pub(crate) fn new(client: Client, namespace: String, plane: PlaneSan, lifetimes: Lifetimes) -> Self {
         let remembered = Remembered::default();
-        Self { secrets: Api::namespaced(client, &namespace), namespace, plane, remembered }
+        Self { secrets: Api::namespaced(client, &namespace), namespace, plane, lifetimes, remembered }
     }
 
     /// The certificate to present: what the Secret holds, made or renewed first where that is due.
@@ -89,7 +90,7 @@ impl IdentityKeeper {
             let leaf = match known.filter(|leaf| self.is_good(leaf, &authority, now)) {
                 Some(leaf) => leaf,
                 None => authority
-                    .issue(LeafRequest::plane(&self.plane, LEAF_LIFETIME))
+                    .issue(LeafRequest::plane(&self.plane, self.lifetimes.leaf))
                     .map_err(IdentityError::Issue)?,
             };
             if self.put(kept, &authority, &leaf).await? {
@@ -138,7 +139,9 @@ impl IdentityKeeper {
             let name = format!("openchoreo agent of {} {}", self.plane.plane_type, self.plane.plane_id);
             let made = match &self.remembered.authority {
                 Some(known) => Arc::clone(known),
-                None => Arc::new(Authority::generate(&name, CA_LIFETIME).map_err(IdentityError::Issue)?),
+                None => Arc::new(
+                    Authority::generate(&name, self.lifetimes.authority).map_err(IdentityError::Issue)?,
+                ),
             };
             let data =
                 [("ca.crt", made.cert_pem()), ("tls.crt", made.cert_pem()), ("tls.key", made.key_pem())];

@@ -1,8 +1,11 @@
 //! Keeps its identity, dials the gateway, replays allowed requests to local targets.
 //!
 //! ```text
-//!  identity ──▶ dial ──▶ connection ──▶ request ──▶ policy ──▶ local API
-//!  (Secrets)   (backoff)  (tunnel)      (what is asked)  (may it?)  (own credentials)
+//!  identity ─┐
+//!  gateway CA┤
+//!  policy ───┼─▶ terms ──▶ connections ──▶ connection ──▶ request ──▶ policy ──▶ local API
+//!  cluster ──┘            (roster: one to   (tunnel)      (what is   (may it?)  (own credentials)
+//!                          each replica)                   asked)
 //! ```
 //!
 //! The agent listens for no requests: it dials out, and answers what comes through the connection it opened. It trusts the
@@ -11,22 +14,32 @@
 //! uses its own. Start reading at [`Agent`], then [`policy`].
 
 mod backoff;
+mod cluster;
 mod config;
+mod connect;
 mod connection;
+mod connections;
 mod error;
 mod failure;
+mod followed;
 mod health;
 mod identity;
 mod local_api;
 mod metrics;
 pub mod policy;
+mod policy_source;
+mod replicas;
 mod requests;
+mod roster;
 mod service;
+mod terms;
 mod until;
 mod upgrade;
 
-pub use config::{Config, GatewayUrl, InvalidGatewayUrl, ServerCa};
+pub use config::{Config, GatewayUrl, InvalidGatewayUrl, Lifetimes, PolicySource, ServerCa};
+pub use connect::{Connect, ConnectFailure, Connecting, Direct, Io};
 pub use error::Error;
+pub use followed::FileError;
 pub use metrics::Metrics;
 pub use policy::Policy;
 pub use service::Agent;

@@ -35,9 +35,16 @@ pub(crate) struct Seen {
     requests: Mutex<Vec<(String, HeaderMap)>>,
     watches: AtomicUsize,
     streams: AtomicUsize,
+    /// The uid of kube-system, where it is not the usual one; empty where the agent may not read it.
+    cluster: Mutex<Option<&'static str>>,
 }
 
 impl Seen {
+    /// From now on the cluster has this identity; none may be read where it is empty.
+    pub(crate) fn set_cluster(&self, uid: &'static str) {
+        *self.cluster.lock().unwrap() = Some(uid);
+    }
+
     /// Puts a Secret there as somebody else would have.
     pub(crate) fn seed_secret(&self, name: &str, labels: &Value, data: &[(&str, &str)]) {
         use base64::Engine as _;
@@ -157,6 +164,7 @@ fn router(seen: Arc<Seen>) -> Router {
     Router::new()
         .route(SECRETS, post(create_secret))
         .route(&format!("{SECRETS}/{{name}}"), get(get_secret).put(put_secret))
+        .route("/api/v1/namespaces/kube-system", get(kube_system))
         .merge(builds)
         .with_state(seen)
 }
@@ -254,6 +262,16 @@ async fn create_secret(
     secret["metadata"]["resourceVersion"] = json!("1");
     secrets.insert(name, secret.clone());
     (StatusCode::CREATED, Json(secret))
+}
+
+async fn kube_system(State(seen): State<Arc<Seen>>) -> (StatusCode, Json<Value>) {
+    let uid = seen.cluster.lock().unwrap().unwrap_or("the-usual-cluster");
+    if uid.is_empty() {
+        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403 });
+        return (StatusCode::FORBIDDEN, Json(status));
+    }
+    let metadata = json!({ "name": "kube-system", "uid": uid });
+    (StatusCode::OK, Json(json!({ "kind": "Namespace", "apiVersion": "v1", "metadata": metadata })))
 }
 
 async fn get_secret(State(seen): State<Arc<Seen>>, Path(name): Path<String>) -> (StatusCode, Json<Value>) {

@@ -347,12 +347,13 @@ async fn an_agent_believes_its_own_gateway_only() {
     let other = Authority::generate("gateway", HOUR).unwrap();
     let missing = std::env::temp_dir().join("buildplane-no-such-ca.crt");
     let ours = || ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
-    for (name, server_ca, server_name) in [
-        ("another CA of the same name", ServerCa::Pem(other.cert_pem().to_owned()), None),
-        ("no CA at all", ServerCa::Pem(String::new()), None),
-        ("an unreadable CA", ServerCa::Pem("garbage".to_owned()), None),
-        ("a missing file", ServerCa::File(missing.clone()), None),
-        ("another server name", ours(), Some("elsewhere.test".to_owned())),
+    let unverified = "identity could not be verified";
+    for (name, server_ca, server_name, said) in [
+        ("another CA of the same name", ServerCa::Pem(other.cert_pem().to_owned()), None, unverified),
+        ("no CA at all", ServerCa::Pem(String::new()), None, "the certificate bundle is empty"),
+        ("an unreadable CA", ServerCa::Pem("garbage".to_owned()), None, "no BEGIN CERTIFICATE line"),
+        ("a missing file", ServerCa::File(missing.clone()), None, "failed to read"),
+        ("another server name", ours(), Some("elsewhere.test".to_owned()), unverified),
     ] {
         let health = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = health.local_addr().unwrap();
@@ -368,13 +369,14 @@ async fn an_agent_believes_its_own_gateway_only() {
         loop {
             let metrics = plain(address, "/metrics").await;
             assert!(!metrics.contains("outcome=\"connected\""), "{name}: {metrics}");
-            if metrics.contains("buildplane_agent_dials_total{outcome=\"failed\"} 3") {
+            let ready = plain(address, "/readyz").await;
+            assert!(ready.starts_with("HTTP/1.1 503"), "{name}: {ready}");
+            if ready.contains(said) {
                 break;
             }
-            assert!(std::time::Instant::now() < deadline, "{name}: {metrics}");
+            assert!(std::time::Instant::now() < deadline, "{name}: {ready} {metrics}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(plain(address, "/readyz").await.starts_with("HTTP/1.1 503"), "{name}");
         assert_eq!(rig.controller().await.n_agents("team/default").await, 0, "{name}");
         drop(agent);
     }
