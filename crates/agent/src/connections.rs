@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::health::{Health, Part, chain};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::replicas::Told;
 use crate::requests::Requests;
 use crate::roster::{ConnectionId, Generation, Roster, Target, Verdict};
 use crate::terms::{Sources, Succession, Terms};
@@ -163,17 +164,13 @@ impl Connections {
     }
 
     fn begin(&mut self, id: ConnectionId, connection: Connection) {
-        let lease = Lease {
-            server: connection.server.clone(),
-            leave: CancellationToken::new(),
-            cut: CancellationToken::new(),
-        };
-        let (leave, cut) = (lease.leave.clone(), lease.cut.clone());
-        let told = crate::replicas::Told { connection: id, tell: self.tell.clone() };
-        self.leases.insert(id, lease);
+        let (leave, cut) = (CancellationToken::new(), CancellationToken::new());
+        let server = connection.server.clone();
+        self.leases.insert(id, Lease { server, leave: leave.clone(), cut: cut.clone() });
+        let told = Told { connection: id, tell: self.tell.clone() };
         self.open.spawn(async move {
-            let served = cut.run_until_cancelled(connection.serve(told, leave)).await;
-            let error = served.as_ref().and_then(|served| served.as_ref().err());
+            let outcome = cut.run_until_cancelled(connection.serve(told, leave)).await;
+            let error = outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
             let error = error.map(|error| error as &dyn std::error::Error);
             tracing::info!(error, "the connection to the gateway ended");
             id

@@ -39,10 +39,12 @@ pub enum FileError {
     },
 }
 
+type Parse<T> = Box<dyn Fn(&str) -> Result<T, BoxError> + Send + Sync>;
+
 /// A file, and how to read what it holds.
 pub(crate) struct Followed<T> {
     path: PathBuf,
-    parse: Box<dyn Fn(&str) -> Result<T, BoxError> + Send + Sync>,
+    parse: Parse<T>,
     /// What it held last, whether that could be used or not; none when it could not even be read.
     seen: Option<Result<String, io::ErrorKind>>,
 }

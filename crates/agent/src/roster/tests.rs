@@ -228,8 +228,8 @@ fn hostile_sets_are_bounded_in_what_they_cause() {
     let mut play = Play::new();
     let (a, _) = play.connect("a");
     let names: Vec<String> = (0..64).map(|n| format!("r{n}")).collect();
-    let named: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), true)).collect();
-    play.told(a, "a", &[&[("a", true)], &named[..]].concat());
+    let told: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), true)).collect();
+    play.told(a, "a", &[&[("a", true)], &told[..]].concat());
     play.pass(SPREAD);
     let targets = play.dialled();
     assert_eq!(targets.len(), 64);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use buildplane_agent::{Agent, Config, Policy, ServerCa};
+use buildplane_agent::{Agent, Config, Policy, PolicySource, ServerCa};
 use buildplane_api::PlaneType;
 use buildplane_tls::{Alpn, Authority, ClientAuth, LeafRequest, ServerIdentity};
 use buildplane_tunnel::{GatewayEnd, Handle, Settings, Upgrade};
@@ -46,7 +46,8 @@ impl Forged {
         let server_ca = ServerCa::Pem(stolen.cert_pem().to_owned());
         let mut config = Config::new(url, server_ca, plane, backend.kube_config().await);
         let admitted = CRS.iter().map(|cr| cr.parse().unwrap()).collect();
-        config.policy = Policy { allowed_planes: AllowedPlanes::only(admitted), ..Policy::builds() };
+        config.policy =
+            PolicySource::Fixed(Policy { allowed_planes: AllowedPlanes::only(admitted), ..Policy::builds() });
         let stop = CancellationToken::new();
         tokio::spawn(Agent::new(config).unwrap().run(stop.clone()));
         let tunnel = accept(&listener, &stolen).await;

@@ -383,7 +383,7 @@ async fn an_agent_believes_its_own_gateway_only() {
 }
 
 /// A request without TLS, as a kubelet's probe sends it.
-async fn plain(address: std::net::SocketAddr, path: &str) -> String {
+pub(crate) async fn plain(address: std::net::SocketAddr, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

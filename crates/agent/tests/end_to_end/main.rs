@@ -15,4 +15,5 @@ mod requests;
 mod rig;
 mod speakers;
 mod streams;
+mod terms;
 mod upgrades;

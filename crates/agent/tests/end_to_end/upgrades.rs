@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::DropGuard;
 
 use buildplane_agent::policy::{Policy, Rule, Scope};
-use buildplane_agent::{Config, Metrics};
+use buildplane_agent::{Config, Metrics, PolicySource};
 use buildplane_gateway::Limits;
 use buildplane_testing::{Finished, Kubectl, Tools};
 use buildplane_tls::{Alpn, ClientIdentity, LeafRequest, connect};
@@ -33,7 +33,7 @@ fn allow_streams(config: &mut Config) {
         resources: ["pods/exec", "pods/attach", "pods/portforward"].map(str::to_owned).to_vec(),
         verbs: vec![Verb::Create],
     });
-    config.policy = policy;
+    config.policy = PolicySource::Fixed(policy);
 }
 
 async fn open() -> (Rig, Backend, DropGuard, Caller) {

@@ -3,24 +3,26 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use buildplane_agent::{Agent, Config, GatewayUrl, ServerCa};
+use buildplane_agent::{Agent, Config, GatewayUrl, Policy, PolicySource, ServerCa};
 use buildplane_api::meta::BUILD_PLANE_NAMESPACE;
 use buildplane_api::{PlaneId, PlaneType};
+use buildplane_wire::PlanePattern;
 use tokio_util::sync::CancellationToken;
 
 use super::{ApiArgs, bind, until_told};
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Result};
+use crate::output::line;
 
 /// Run the cluster agent: it dials the gateway and carries out what its own policy allows
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArgs {
     /// Gateway for agents: wss://host:port/ws
-    #[arg(long, value_name = "URL")]
-    gateway: GatewayUrl,
+    #[arg(long, value_name = "URL", required_unless_present = "print_policy")]
+    gateway: Option<GatewayUrl>,
     /// CA of the gateway's certificate, PEM
-    #[arg(long, value_name = "FILE")]
-    server_ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "print_policy")]
+    server_ca: Option<PathBuf>,
     /// Name in the gateway's certificate, where it is not the host of its address
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
@@ -30,6 +32,15 @@ pub(crate) struct AgentArgs {
     /// Id of the plane
     #[arg(long, value_name = "ID", default_value = "default", value_parser = PlaneId::parse)]
     plane_id: PlaneId,
+    /// What requests may do on this cluster, YAML; looked at again while the agent runs [default: the shipped policy]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Print the shipped policy, and do nothing else
+    #[arg(long, exclusive = true)]
+    print_policy: bool,
+    /// Serve this custom resource only, <kind>/<namespace|_cluster>/<name> with * for any text; may be repeated
+    #[arg(long = "allow-plane", value_name = "PATTERN")]
+    allow_planes: Vec<PlanePattern>,
     /// Namespace of the agent's own Secrets
     #[arg(long, value_name = "NAMESPACE", default_value = BUILD_PLANE_NAMESPACE)]
     namespace: String,
@@ -41,14 +52,22 @@ pub(crate) struct AgentArgs {
 }
 
 pub(super) async fn run(args: AgentArgs) -> Result<ExitStatus> {
+    let (Some(gateway), Some(server_ca), false) = (args.gateway, args.server_ca, args.print_policy) else {
+        line(Policy::shipped_yaml().trim_end())?;
+        return Ok(ExitStatus::Success);
+    };
     let mut config = Config::new(
-        args.gateway,
-        ServerCa::File(args.server_ca),
+        gateway,
+        ServerCa::File(server_ca),
         (args.plane_type, args.plane_id),
         args.api.config().await?,
     );
     config.server_name = args.server_name;
     config.namespace = args.namespace;
+    if let Some(path) = args.policy {
+        config.policy = PolicySource::File(path);
+    }
+    config.allowed_planes = args.allow_planes;
     if let Some(address) = args.health_listen {
         config.health = Some(bind(address, "health and metrics").await?);
     }
