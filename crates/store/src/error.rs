@@ -39,6 +39,25 @@ pub enum OpenError {
         /// The format this program writes.
         supported: i64,
     },
+    /// The file is gone or empty, although the directory held a store before.
+    #[error(
+        "the store at {path} is gone or empty, but there was one: put it back from a copy of the directory, or remove \
+         {marker} to begin with an empty one"
+    )]
+    Lost {
+        /// The database file.
+        path: PathBuf,
+        /// The file that says that there was a store.
+        marker: PathBuf,
+    },
+    /// The file that says that there is a store could not be written.
+    #[error("failed to write {path}")]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// SQLite could not open, prepare or read the file.
     #[error("failed to open the store at {path}")]
     Database {

@@ -30,14 +30,24 @@ pub(crate) struct Row {
 }
 
 impl Log {
+    /// Opens the database; an empty one is taken only where the directory has never held another.
     pub(crate) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Self, OpenError> {
+        let marker = path.with_extension("created");
         let database = |source| OpenError::Database { path: PathBuf::from(path), source };
         let connection = Connection::open(path).map_err(database)?;
         let format = check_format(&connection).map_err(database)?;
         if format != 0 && format != FORMAT {
             return Err(OpenError::Format { path: path.into(), found: format, supported: FORMAT });
         }
+        let held_one = marker.exists();
+        if format == 0 && held_one {
+            return Err(OpenError::Lost { path: path.into(), marker });
+        }
         prepare(&connection, max_bytes).map_err(database)?;
+        if !held_one {
+            // After the database, so that a crash in between leaves a store without a mark and not a mark without a store.
+            mark(&marker).map_err(|source| OpenError::Mark { path: marker, source })?;
+        }
         Ok(Self { connection })
     }
 
@@ -153,6 +163,11 @@ pub(crate) struct ChangesQuery<'a> {
     pub(crate) after: Revision,
     pub(crate) before: Revision,
     pub(crate) limit: usize,
+}
+
+fn mark(path: &Path) -> std::io::Result<()> {
+    std::fs::File::create(path)?.sync_all()?;
+    path.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
 }
 
 fn check_format(connection: &Connection) -> rusqlite::Result<i64> {

@@ -290,3 +290,32 @@ async fn a_caller_that_goes_away_disturbs_nobody() {
     put(&store, "/k", "v").await;
     assert_eq!(keys(&store, "/k", None).await.unwrap(), ["/k=v"]);
 }
+
+#[tokio::test]
+async fn a_store_that_was_emptied_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Store::open(directory.path(), Config::default());
+    let path = directory.path().join("store.db");
+    let store = open().unwrap();
+    store.write("k", Value::plain("v"), Expect::Absent).await.unwrap();
+    store.close().await;
+    let whole = std::fs::read(&path).unwrap();
+    for lost in [Some(Vec::new()), None] {
+        match lost {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = open().err().unwrap();
+        let marker = directory.path().join("store.created");
+        assert!(matches!(&error, OpenError::Lost { .. }), "{error}");
+        assert!(error.to_string().contains(marker.to_str().unwrap()), "{error}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    let store = open().unwrap();
+    assert_eq!(&*store.get("k").unwrap().value, b"v");
+    store.close().await;
+    // What a person decided to give up is begun anew.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(directory.path().join("store.created")).unwrap();
+    assert!(open().unwrap().get("k").is_none());
+}
