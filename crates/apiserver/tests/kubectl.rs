@@ -93,6 +93,19 @@ async fn an_account_is_given_a_token_and_used_by_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_is_told_so_over_http_2() {
+    each_version(async |session| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"},
+            "data": {"k": "x".repeat(10 << 20)},
+        });
+        let refused = session.feed(&map.to_string(), &["create", "--validate=false", "-f", "-"]).await;
+        refused.fails().says("Request entity too large: limit is 3145728");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_in_protobuf_are_taken() {
     each_version(async |session| {
         session.run(&["create", "namespace", "n"]).await.says("namespace/n created");

@@ -6,4 +6,4 @@ mod validate;
 
 pub(crate) use defaults::default;
 pub(crate) use immutable::immutable;
-pub(crate) use validate::validate;
+pub(crate) use validate::{creation, validate};

@@ -34,8 +34,9 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
 /// What may not be, as a 422.
 pub(crate) fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> ApiResult<()> {
     let mut errors = rules::validate(kind, new);
-    if let Some(old) = old {
-        errors.extend(rules::immutable(kind, old, new));
+    match old {
+        Some(old) => errors.extend(rules::immutable(kind, old, new)),
+        None => errors.extend(rules::creation(kind, new)),
     }
     errors.extend(kind.schema().judge(new, old.map_or(Previous::Absent, Previous::Object)));
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, object::name(new), &errors)) }

@@ -272,3 +272,61 @@ async fn many_writers_of_one_object_lose_no_write() {
     futures::future::join_all(writes).await;
     assert_eq!(cluster.admin.get(&map("a")).await.ok()["data"].as_object().unwrap().len(), 12);
 }
+
+#[tokio::test]
+async fn events_and_leases_are_held_against_the_rules_of_kubernetes() {
+    let cluster = cluster().await;
+    let admin = &cluster.admin;
+    let events = |namespace: &str| format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+    let event = |of: &str| {
+        json!({
+            "metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal",
+            "reportingController": "c.dev/x", "reportingInstance": "i", "action": "A", "reason": "R", "note": "n",
+            "regarding": {"kind": "X", "namespace": of, "name": "a"},
+        })
+    };
+    for field in ["eventTime", "reportingController", "reportingInstance", "action", "reason"] {
+        let mut without = event("default");
+        without.as_object_mut().unwrap().remove(field);
+        let message = format!("{field}: Required value");
+        admin.post(&events("default"), &without).await.fails_with(422, &message);
+    }
+    let mut odd = event("default");
+    odd["type"] = json!("Odd");
+    admin.post(&events("default"), &odd).await.fails_with(422, "type: Invalid value");
+    for (namespace, of, fits) in [
+        ("default", "default", true),
+        ("default", "kube-system", false),
+        ("kube-system", "", true),
+        ("kube-public", "", false),
+    ] {
+        let mut event = event(of);
+        event["metadata"]["name"] = format!("e-{namespace}").into();
+        let answer = admin.post(&events(namespace), &event).await;
+        assert_eq!(answer.code.is_success(), fits, "{namespace} {of}: {answer:?}");
+    }
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    for (spec, message) in [
+        (
+            json!({"leaseDurationSeconds": 0}),
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+        ),
+        (json!({"leaseTransitions": -1}), "spec.leaseTransitions: Invalid value: -1"),
+    ] {
+        admin.post(leases, &json!({"metadata": {"name": "l"}, "spec": spec})).await.fails_with(422, message);
+    }
+    // How a leader takes and keeps a lease: by server-side apply, with a conflict for the second.
+    let lease = |holder: &str| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": "2026-01-01T00:00:00.000000Z"},
+        })
+    };
+    let path = |holder: &str| format!("{leases}/leader?fieldManager={holder}");
+    admin.apply(&path("one"), &lease("one")).await.ok();
+    admin.apply(&path("one"), &lease("one")).await.ok();
+    let refused = admin.apply(&path("two"), &lease("two")).await;
+    refused.fails_with(409, "conflict with \"one\": .spec.holderIdentity");
+    admin.apply(&format!("{}&force=true", path("two")), &lease("two")).await.ok();
+    admin.apply(&path("one"), &lease("one")).await.fails_with(409, "conflict with \"two\"");
+}

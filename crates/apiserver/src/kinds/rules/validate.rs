@@ -27,12 +27,69 @@ pub(crate) fn validate(kind: &Kind, object: &Value) -> Vec<FieldError> {
         ("", "secrets") => secret(object, &mut errors),
         ("", "configmaps") => config_map(object, &mut errors),
         ("", "pods") => pod(object, &mut errors),
+        ("coordination.k8s.io", "leases") => lease(object, &mut errors),
         (RBAC_GROUP, "rolebindings" | "clusterrolebindings") => binding(kind, object, &mut errors),
         (RBAC_GROUP, "roles" | "clusterroles") => rules(kind, object, &mut errors),
         (CRD_GROUP, "customresourcedefinitions") => errors.extend(crd::validate(object)),
         _ => {}
     }
     errors
+}
+
+/// What is wrong with an object besides, at its creation alone.
+pub(crate) fn creation(kind: &Kind, object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if kind.plural == "events" && matches!(kind.group.as_str(), "" | "events.k8s.io") {
+        event(kind, object, &mut errors);
+    }
+    errors
+}
+
+/// An Event in the form of the core group, in which it is stored; events.k8s.io asks for more.
+fn event(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (namespace, of) =
+        (object::namespace(object), object["involvedObject"]["namespace"].as_str().unwrap_or_default());
+    // What has no namespace is told of in one of the cluster's own.
+    let fits = if of.is_empty() { matches!(namespace, "default" | "kube-system") } else { of == namespace };
+    if !fits {
+        errors.push(FieldError::invalid("involvedObject.namespace", of, "does not match event.namespace"));
+    }
+    if kind.group.is_empty() {
+        return;
+    }
+    if object["eventTime"].is_null() {
+        errors.push(FieldError::required("eventTime", ""));
+    }
+    let wanted = [
+        ("reportingController", text("reportingComponent")),
+        ("reportingInstance", text("reportingInstance")),
+    ];
+    for (field, value) in wanted.into_iter().chain(["action", "reason"].map(|field| (field, text(field)))) {
+        if value.is_empty() {
+            errors.push(FieldError::required(field, ""));
+        } else if value.len() > 128 {
+            errors.push(FieldError::too_long(field, 128));
+        }
+    }
+    let type_ = text("type");
+    if !matches!(type_, "Normal" | "Warning") {
+        errors.push(FieldError::invalid("type", type_, "has invalid value: must be Normal or Warning"));
+    }
+    if text("message").len() > 1024 {
+        errors.push(FieldError::too_long("message", 1024));
+    }
+}
+
+fn lease(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let number = |field: &str| spec[field].as_i64();
+    if let Some(seconds) = number("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
+        errors.push(FieldError::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
+    }
+    if let Some(n) = number("leaseTransitions").filter(|n| *n < 0) {
+        errors.push(FieldError::invalid("spec.leaseTransitions", n, "must be greater than or equal to 0"));
+    }
 }
 
 fn metadata(kind: &Kind, object: &Value) -> Vec<FieldError> {
@@ -67,6 +124,23 @@ fn metadata(kind: &Kind, object: &Value) -> Vec<FieldError> {
                 errors.push(FieldError::invalid(path, owner[field].clone(), "must not be empty"));
             }
         }
+    }
+    let controls = |owner: &&Value| owner["controller"] == true;
+    if metadata
+        .get("ownerReferences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(controls)
+        .count()
+        > 1
+    {
+        let why = "Only one reference can have Controller set to true";
+        errors.push(FieldError::invalid(
+            "metadata.ownerReferences",
+            metadata["ownerReferences"].clone(),
+            why,
+        ));
     }
     errors
 }
