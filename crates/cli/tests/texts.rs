@@ -55,6 +55,13 @@ fn help_says_what_there_is() {
 }
 
 #[test]
+fn the_shipped_policy_is_printed_without_an_agent() {
+    let home = TempDir::new().expect("a temporary directory");
+    let printed = run(home.path(), &["agent", "--print-policy"]).ok();
+    assert_eq!(printed, buildplane_agent::Policy::shipped_yaml());
+}
+
+#[test]
 fn errors_are_one_line_a_cause_and_a_hint() {
     let home = TempDir::new().expect("a temporary directory");
     let broken = home.path().join("broken");

@@ -158,6 +158,7 @@ async fn a_namespace_is_created_under_a_build_namespaces_name_only() {
             403,
         ),
         (&team, kind, "{}".to_owned(), 403),
+        (&team, kind, "{".to_owned(), 400),
         (&team, kind, "x".repeat(100_000), 413),
         (&team, [("content-type", "application/yaml")], namespace("openchoreo-ci-team"), 415),
     ] {
