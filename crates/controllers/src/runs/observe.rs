@@ -17,7 +17,6 @@ use super::plane;
 use super::remote::{Remote, collection_of, owner_uid};
 use super::status::{State, tell};
 use super::tasks;
-use super::watches::Key;
 use super::workload;
 
 /// How soon a run is looked at again although its watch is silent.
@@ -37,22 +36,24 @@ pub(super) async fn observe(
         return lost(run, "the run's notes of where it runs cannot be read", context).await;
     };
     let namespace = reference.namespace.clone().unwrap_or_default();
-    let mut key = Key { cr, plane_id: recorded_id, namespace };
+    let mut plane_id = recorded_id;
+    let mut key = context.watches.key(&cr, &plane_id, &namespace);
     let mut view = context.watches.ensure(key.clone(), object.clone());
     if !view.is_synced() {
         // The plane object may have been given another plane id since.
-        let current = plane::current_id(&context.client, &key.cr).await;
+        let current = plane::current_id(&context.client, &cr).await;
         match current.map_err(|source| RunError::ReadPlane(Box::new(source)))? {
-            Some(current) if current != key.plane_id => {
-                key.plane_id = current;
+            Some(current) if current != plane_id => {
+                plane_id = current;
+                key = context.watches.key(&cr, &plane_id, &namespace);
                 view = context.watches.ensure(key.clone(), object.clone());
             }
             Some(_) | None => {}
         }
     }
     context.watches.release(&object, Some(&key));
-    let remote = Remote::new(context.gateway.plane(&key.plane_id, &key.cr), context.timings.request);
-    match view.get(&key.namespace, &reference.name) {
+    let remote = Remote::new(context.gateway.plane(&plane_id, &cr), context.timings.request);
+    match view.get(&namespace, &reference.name) {
         Some(workflow) => see(run, reference, &workflow, &remote, &collection, context).await,
         None if !view.is_synced() => Ok(Action::requeue(RECHECK)),
         None => vanished(run, reference, &remote, &collection, context).await,

@@ -20,7 +20,6 @@ use super::plane::{self, Target};
 use super::problem::{Problem, Remedy};
 use super::remote::{Remote, collection_of, owner_uid};
 use super::status::{State, is_done, is_started, tell};
-use super::watches::Key;
 use super::{apply, dereference, validate};
 
 /// How soon a run that waits for somebody is looked at without a reason.
@@ -234,8 +233,8 @@ pub(super) async fn started(
 ) -> Result<Step, RunError> {
     let plane = target.describe();
     write(run, tell(run, State::Started { plane: &plane }, Timestamp::now()), context).await?;
-    let namespace = reference.namespace.clone().unwrap_or_default();
-    let key = Key { cr: target.cr.clone(), plane_id: target.plane_id.clone(), namespace };
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    let key = context.watches.key(&target.cr, &target.plane_id, namespace);
     context.watches.ensure(key, ObjectRef::from_obj(run));
     Ok(Step::Started)
 }

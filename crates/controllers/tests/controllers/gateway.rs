@@ -45,6 +45,10 @@ struct Known {
     bodies: BTreeMap<Key, Value>,
     n_registrations: usize,
     n_proxied: usize,
+    /// The paths of the watches of Workflows that were begun.
+    watched: Vec<String>,
+    /// Whether the agent allows no watch over all namespaces, as an older one does not.
+    narrow: bool,
     /// Whether the agent leaves as soon as it has passed on the creation of a Workflow, before the answer.
     leaves_at_creation: bool,
     /// Ends what is streaming through the tunnel.
@@ -115,6 +119,21 @@ impl FakeGateway {
 
     pub(crate) fn n_proxied(&self) -> usize {
         self.state(|state| state.n_proxied)
+    }
+
+    /// The watches of Workflows that were begun, as the namespaces that they are about.
+    pub(crate) fn watched(&self) -> Vec<String> {
+        self.state(|state| state.watched.clone())
+    }
+
+    /// The agent allows watches in a namespace alone.
+    pub(crate) fn allow_no_wide_watch(&self) {
+        self.state(|state| state.narrow = true);
+    }
+
+    /// Breaks what is streaming, while the agent stays.
+    pub(crate) fn break_streams(&self) {
+        self.state(|state| std::mem::take(&mut state.streams).cancel());
     }
 
     /// An agent connects for a plane object.
@@ -279,6 +298,14 @@ async fn proxy(
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     *request.uri_mut() = format!("/{path}{query}").parse().expect("a path");
+    if path == "apis/argoproj.io/v1alpha1/workflows" && gateway.state(|state| state.narrow) {
+        return refusal(StatusCode::FORBIDDEN, "no rule allows to list workflows in all namespaces");
+    }
+    if query.contains("watch=true") && path.ends_with("/workflows") {
+        let namespace = path.strip_prefix("apis/argoproj.io/v1alpha1/namespaces/");
+        let namespace = namespace.and_then(|rest| rest.split('/').next()).unwrap_or("*").to_owned();
+        gateway.state(|state| state.watched.push(namespace));
+    }
     let creates = request.method() == http::Method::POST && path.ends_with("/workflows");
     let answer = gateway.shared.plane.clone().oneshot(request).await.into_response();
     if creates && gateway.state(|state| std::mem::take(&mut state.leaves_at_creation)) {

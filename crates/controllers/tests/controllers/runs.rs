@@ -13,7 +13,7 @@ use crate::world::{World, eventually, told};
 
 const PLANE: &str = "buildplane/default/org/default";
 
-fn workflow() -> Value {
+pub(crate) fn workflow() -> Value {
     json!({
         "apiVersion": "openchoreo.dev/v1alpha1",
         "kind": "Workflow",
@@ -38,7 +38,7 @@ fn workflow() -> Value {
     })
 }
 
-fn run(name: &str, spec: &Value) -> Value {
+pub(crate) fn run(name: &str, spec: &Value) -> Value {
     let labels = json!({"openchoreo.dev/project": "shop", "openchoreo.dev/component": "greeter"});
     let mut spec = spec.clone();
     if spec.get("workflow").is_none() {

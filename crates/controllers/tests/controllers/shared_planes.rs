@@ -1,0 +1,198 @@
+//! One plane for the runs of several namespaces.
+
+use buildplane_api::run::WorkflowRunStatus;
+use buildplane_api::{BuildPlane, ClusterBuildPlane, Workflow, WorkflowRun};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+
+use crate::planes::{ca, plane};
+use crate::runs::{run, workflow};
+use crate::world::{World, eventually, told};
+
+const CLUSTER: &str = "buildplane/default/_cluster/default";
+const NAMESPACES: [&str; 2] = ["org", "team"];
+
+/// A world with two namespaces, a Workflow in each, and no plane.
+async fn world() -> World {
+    let world = World::new().await;
+    world
+        .create::<Namespace>(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}))
+        .await;
+    for namespace in NAMESPACES {
+        world.create::<Workflow>(within(workflow(), namespace)).await;
+    }
+    world
+}
+
+/// The same, with a connected ClusterBuildPlane.
+async fn shared() -> World {
+    let world = world().await;
+    connected_cluster_plane(&world).await;
+    world
+}
+
+async fn connected_cluster_plane(world: &World) {
+    world
+        .create::<ClusterBuildPlane>(json!({
+            "apiVersion": "openchoreo.dev/v1alpha1",
+            "kind": "ClusterBuildPlane",
+            "metadata": {"name": "default"},
+            "spec": {"planeID": "default", "clusterAgent": {"clientCA": {"value": ca()}}},
+        }))
+        .await;
+    eventually("the plane is registered", async || world.gateway.registered(CLUSTER)).await;
+    world.gateway.connect(CLUSTER);
+}
+
+fn within(mut manifest: Value, namespace: &str) -> Value {
+    manifest["metadata"]["namespace"] = namespace.into();
+    manifest
+}
+
+/// A run that builds no component, so that its end needs no Workload.
+fn plain(name: &str, namespace: &str) -> Value {
+    let mut manifest = within(run(name, &json!({})), namespace);
+    manifest["metadata"]["labels"] = json!({});
+    manifest
+}
+
+async fn status(world: &World, namespace: &str, name: &str) -> WorkflowRunStatus {
+    let api = Api::<WorkflowRun>::namespaced(world.control.clone(), namespace);
+    api.get(name).await.expect("the run").status.unwrap_or_default()
+}
+
+async fn until(world: &World, namespace: &str, name: &str, type_: &str, expected: &str) -> WorkflowRunStatus {
+    eventually(&format!("{namespace}/{name} has {type_}={expected}"), async || {
+        let status = status(world, namespace, name).await;
+        (told(&status.conditions, type_) == expected).then_some(status)
+    })
+    .await
+}
+
+async fn engine_says(world: &World, namespace: &str, name: &str, status: &Value) {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
+    let ci = format!("openchoreo-ci-{namespace}");
+    let api = Api::<DynamicObject>::namespaced_with(world.build.clone(), &ci, &kind);
+    let patch = Patch::Merge(json!({"status": status}));
+    api.patch(name, &PatchParams::default(), &patch).await.expect("the Workflow is there");
+}
+
+/// Starts a run in each namespace.
+async fn started(world: &World, name: &str) {
+    for namespace in NAMESPACES {
+        world.create::<WorkflowRun>(plain(name, namespace)).await;
+    }
+    for namespace in NAMESPACES {
+        until(world, namespace, name, "WorkflowRunning", "False/WorkflowPending").await;
+    }
+}
+
+async fn ended(world: &World, name: &str) {
+    for namespace in NAMESPACES {
+        engine_says(world, namespace, name, &json!({"phase": "Succeeded"})).await;
+        until(world, namespace, name, "Ready", "True/WorkflowSucceeded").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_watch_tells_of_all_namespaces_of_a_cluster_build_plane() {
+    let world = shared().await;
+    started(&world, "run-1").await;
+    ended(&world, "run-1").await;
+    assert_eq!(world.gateway.watched(), ["*"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_wide_watch_is_allowed_each_namespace_has_its_own() {
+    let world = shared().await;
+    world.gateway.allow_no_wide_watch();
+    started(&world, "run-1").await;
+    ended(&world, "run-1").await;
+    started(&world, "run-2").await;
+    ended(&world, "run-2").await;
+    let watched = world.gateway.watched();
+    assert!(!watched.contains(&"*".to_owned()), "{watched:?}");
+    for ci in ["openchoreo-ci-org", "openchoreo-ci-team"] {
+        assert!(watched.contains(&ci.to_owned()), "{watched:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_missed_or_doubled_when_the_watch_breaks() {
+    let world = shared().await;
+    started(&world, "run-1").await;
+    for step in 0..10 {
+        for namespace in NAMESPACES {
+            world.gateway.break_streams();
+            let message = format!("step {step}");
+            engine_says(&world, namespace, "run-1", &json!({"phase": "Running", "message": message})).await;
+        }
+    }
+    world.gateway.disconnect(CLUSTER);
+    for namespace in NAMESPACES {
+        engine_says(&world, namespace, "run-1", &json!({"phase": "Succeeded"})).await;
+    }
+    world.gateway.connect(CLUSTER);
+    for namespace in NAMESPACES {
+        until(&world, namespace, "run-1", "Ready", "True/WorkflowSucceeded").await;
+        let events = Api::<Event>::namespaced(world.control.clone(), namespace);
+        let succeeded = eventually("the event is there", async || {
+            let events = events.list(&ListParams::default()).await.expect("events").items;
+            let about = |event: &Event| {
+                event.regarding.as_ref().and_then(|regarding| regarding.kind.as_deref())
+                    == Some("WorkflowRun")
+                    && event.reason.as_deref() == Some("WorkflowSucceeded")
+            };
+            let found: Vec<Event> = events.into_iter().filter(about).collect();
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        assert_eq!(succeeded.len(), 1, "told twice: {succeeded:?}");
+        assert!(succeeded[0].series.is_none(), "told twice: {succeeded:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tenants_of_one_plane_use_their_own_secret_stores() {
+    let world = world().await;
+    for namespace in NAMESPACES {
+        let mut spec = workflow();
+        spec["spec"]["resources"][0]["template"]["data"]["store"] = "${buildplane.secretStore}".into();
+        let api = Api::<Workflow>::namespaced(world.control.clone(), namespace);
+        let patch = Patch::Merge(json!({"spec": spec["spec"]}));
+        api.patch("docker", &PatchParams::default(), &patch).await.expect("the Workflow");
+        let spec = json!({
+            "planeID": "shared-builder",
+            "clusterAgent": {"clientCA": {"value": ca()}},
+            "secretStoreRef": {"name": format!("{namespace}-secrets")},
+        });
+        world.create::<BuildPlane>(within(plane("default", &spec), namespace)).await;
+        let key = format!("buildplane/shared-builder/{namespace}/default");
+        eventually("the plane is registered", async || world.gateway.registered(&key)).await;
+        world.gateway.connect(&key);
+    }
+    started(&world, "run-1").await;
+    for namespace in NAMESPACES {
+        let ci = format!("openchoreo-ci-{namespace}");
+        let settings = Api::<ConfigMap>::namespaced(world.build.clone(), &ci);
+        let settings = settings.get("run-1-settings").await.expect("settings").data.unwrap_or_default();
+        assert_eq!(settings["store"], format!("{namespace}-secrets"));
+    }
+    // A store that is another tenant's is not asked.
+    let foreign = json!([{"id": "secret", "template": {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": "${metadata.workflowRunName}-secret"},
+        "spec": {"secretStoreRef": {"kind": "ClusterSecretStore", "name": "team-secrets"}, "target": {"name": "x"}},
+    }}]);
+    let api = Api::<Workflow>::namespaced(world.control.clone(), "org");
+    let patch = Patch::Merge(json!({"spec": {"resources": foreign}}));
+    api.patch("docker", &PatchParams::default(), &patch).await.expect("the Workflow");
+    world.create::<WorkflowRun>(plain("run-2", "org")).await;
+    let refused = until(&world, "org", "run-2", "Ready", "False/NotAdmitted").await;
+    let ready = refused.conditions.iter().find(|condition| condition.type_ == "Ready").expect("Ready");
+    assert!(ready.message.contains("must be ClusterSecretStore org-secrets"), "{}", ready.message);
+}
