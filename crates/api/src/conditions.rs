@@ -128,6 +128,26 @@ pub mod workflow {
     }
 }
 
+/// Conditions of a SecretReference.
+pub mod secret_reference {
+    /// A Secret can be made as it says.
+    pub const READY: &str = "Ready";
+
+    /// Reasons of the SecretReference conditions.
+    pub mod reason {
+        /// `Ready`: True. Whether the store holds the values is known on the build plane alone.
+        pub const SECRET_REFERENCE_VALID: &str = "SecretReferenceValid";
+        /// `Ready`: a key is none of a Secret's, or stands there twice.
+        pub const INVALID_SECRET_KEY: &str = "InvalidSecretKey";
+        /// `Ready`: the type of the Secret wants a key that is not there.
+        pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+        /// `Ready`: the name of a value in the store is empty.
+        pub const INVALID_REMOTE_REF: &str = "InvalidRemoteRef";
+        /// `Ready`: the interval is no duration.
+        pub const INVALID_REFRESH_INTERVAL: &str = "InvalidRefreshInterval";
+    }
+}
+
 /// Conditions of a WorkflowRun.
 pub mod run {
     /// True when the run succeeded; until then it says what the run waits for.

@@ -14,12 +14,14 @@ mod events;
 mod finalizer;
 mod follow;
 mod gateway;
+mod judged;
 mod lookup;
 mod objects;
 mod planes;
 mod queue;
 mod retry;
 mod runs;
+mod secret_references;
 mod service;
 mod workflows;
 

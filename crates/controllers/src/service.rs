@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buildplane_api::{
-    BuildPlane, ClusterBuildPlane, ClusterDataPlane, ClusterObservabilityPlane, DataPlane, ObservabilityPlane,
+    BuildPlane, ClusterBuildPlane, ClusterDataPlane, ClusterObservabilityPlane, DataPlane,
+    ObservabilityPlane, SecretReference, Workflow,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
@@ -18,12 +19,12 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::follow::follow;
 use crate::gateway::{Feed, GatewayClient, Registrations, Subscriber};
+use crate::judged::Judged;
 use crate::planes::{
     self, Bindings, Existence, Kind, Notices, PlaneApi, PlaneListener, Stores, Sweeper, Written,
 };
 use crate::retry::Retries;
 use crate::runs::Runs;
-use crate::workflows::Workflows;
 
 /// How long reconciles that are under way may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -67,9 +68,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
     planes.spawn(&mut tasks, &listeners);
     tasks.spawn("Workflow", {
-        let workflows = Workflows::new(control_plane.clone(), &timings);
+        let workflows = Judged::<Workflow>::new(control_plane.clone(), &timings);
         let shutdown = shutdown.clone();
         async move { workflows.run(shutdown).await }
+    });
+    tasks.spawn("SecretReference", {
+        let references = Judged::<SecretReference>::new(control_plane.clone(), &timings);
+        let shutdown = shutdown.clone();
+        async move { references.run(shutdown).await }
     });
     tasks.spawn("WorkflowRun", {
         let shutdown = shutdown.clone();

@@ -8,5 +8,7 @@ mod planes;
 mod replicas;
 mod runs;
 mod scale;
+mod secret_references;
+mod shared_planes;
 mod whole;
 mod world;
