@@ -4,6 +4,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use buildplane_wire::{self as wire, Attributes};
 
+use crate::limits::Share;
 use crate::metrics::{Code, Metrics};
 
 /// A longer label of a caller is not kept.
@@ -14,6 +15,8 @@ const MAX_LABEL: usize = 128;
 pub(crate) struct Audit {
     metrics: Metrics,
     begun: Instant,
+    /// What the request holds of its tenant's and its caller's share, for as long as it is in flight.
+    pub(crate) share: Option<Share>,
     pub(crate) request_id: String,
     pub(crate) user: String,
     pub(crate) method: Method,
@@ -38,6 +41,7 @@ impl Audit {
         Self {
             metrics,
             begun: Instant::now(),
+            share: None,
             request_id: uuid::Uuid::new_v4().to_string(),
             user: user.to_owned(),
             method,

@@ -9,6 +9,7 @@ use buildplane_tls::{AnchorStore, ServerIdentity};
 use buildplane_tunnel::{Settings, json};
 
 use crate::authorize::{Authorizer, ControlPlane};
+use crate::limits::Fairness;
 use crate::metrics::Metrics;
 
 /// Where agents connect.
@@ -73,6 +74,8 @@ pub struct Limits {
     pub registrations: usize,
     /// Size of a request's body.
     pub request_bytes: u64,
+    /// What one tenant and one caller may take.
+    pub fairness: Fairness,
     /// How long an agent may take to begin its answer.
     pub response_head: Duration,
     /// How long a stream may stand still because one of its ends takes nothing.
@@ -93,6 +96,7 @@ impl Default for Limits {
             agents_per_plane: 64,
             registrations: 10_000,
             request_bytes: 10 * 1024 * 1024,
+            fairness: Fairness::default(),
             response_head: Duration::from_mins(1),
             stalled: Duration::from_mins(5),
             settle: Duration::from_secs(10),

@@ -17,6 +17,7 @@ use buildplane_wire::{self as wire, Attributes, Verb};
 
 use crate::audit::Audit;
 use crate::authorize::{Action, Authorizer, Caller};
+use crate::limits::Shares;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Route};
 use crate::status::Failure;
@@ -27,7 +28,7 @@ mod exchange;
 mod target;
 mod upgrade;
 
-use body::{Limited, Relayed, Upload};
+use body::{Limited, Relayed, Upload, Watch};
 use carry::Carry;
 pub(crate) use carry::Limits as CarryLimits;
 use exchange::{Exchanged, Outgoing, empty, exchange};
@@ -40,9 +41,12 @@ pub(crate) struct Proxy {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) metrics: Metrics,
+    pub(crate) shares: Shares,
     pub(crate) request_bytes: u64,
     pub(crate) response_head: Duration,
     pub(crate) carry: CarryLimits,
+    /// Those who look after responses whose callers may not read them.
+    pub(crate) streams: TaskTracker,
     /// The upgraded streams, which no connection's own task waits for.
     pub(crate) upgraded: TaskTracker,
     /// Cancelled when the gateway should stop.
@@ -100,7 +104,8 @@ impl Proxy {
             Ok((endless, admission, response)) => {
                 audit.answered(response.status());
                 response.map(|body| {
-                    let relayed = Relayed::new(body, admission.revoked, upload, audit);
+                    let watch = Watch { tasks: self.streams.clone(), stalled: self.carry.stalled };
+                    let relayed = Relayed::new(body, admission.revoked, upload, audit, watch);
                     Body::new(relayed.until(endless, &self.stop))
                 })
             }
@@ -185,7 +190,10 @@ impl Proxy {
         match relay_head(response) {
             Ok(response) => {
                 audit.answered(response.status());
-                response.map(|body| Body::new(Relayed::new(body, admission.revoked, Arc::default(), audit)))
+                response.map(|body| {
+                    let watch = Watch { tasks: self.streams.clone(), stalled: self.carry.stalled };
+                    Body::new(Relayed::new(body, admission.revoked, Arc::default(), audit, watch))
+                })
             }
             Err(failure) => refuse(failure, audit),
         }
@@ -206,8 +214,9 @@ impl Proxy {
             .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         audit.asks(&attributes);
         let action = Action::Proxy { cr: &target.cr, target: target.name, verb: verb(&attributes) };
-        self.authorizer.authorize(caller, action).await?;
+        let grant = self.authorizer.authorize(caller, action).await?;
         let route = self.route(&target)?;
+        audit.share = Some(self.shares.take(&target.cr, &caller.user, grant)?);
         Ok(Judged { target, route })
     }
 

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::health::{self, Readiness};
 use crate::internal::Internal;
+use crate::limits::Shares;
 use crate::planes::{self, Planes};
 use crate::proxy::{CarryLimits, Proxy};
 use crate::registry::{self, Registry};
@@ -155,6 +156,8 @@ fn internal<L: Listener>(
         registry: Arc::clone(registry),
         authorizer,
         metrics: config.metrics.clone(),
+        shares: Shares::new(config.limits.fairness.clone()),
+        streams: TaskTracker::new(),
         request_bytes: config.limits.request_bytes,
         response_head: config.limits.response_head,
         carry: CarryLimits { drain: config.tunnel.drain, stalled: config.limits.stalled },

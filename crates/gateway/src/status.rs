@@ -1,5 +1,7 @@
 //! Errors in the shape of Kubernetes' `metav1.Status`, so that kubectl and controllers show them as they show their own.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -32,11 +34,19 @@ struct Details {
 pub(crate) struct Failure {
     pub(crate) code: StatusCode,
     pub(crate) message: String,
+    /// How soon, in seconds, it may be tried again.
+    retry: u32,
 }
 
 impl Failure {
     pub(crate) fn new(code: StatusCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry: RETRY_SECONDS }
+    }
+
+    /// The same, to be tried again after this time.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self { retry: seconds.max(RETRY_SECONDS), ..self }
     }
 
     fn is_momentary(&self) -> bool {
@@ -44,7 +54,8 @@ impl Failure {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let details = self.is_momentary().then_some(Details { retry_after_seconds: RETRY_SECONDS });
+        let retry = self.retry;
+        let details = self.is_momentary().then_some(Details { retry_after_seconds: self.retry });
         let status = Answer {
             kind: "Status",
             api_version: "v1",
@@ -61,7 +72,7 @@ impl Failure {
         *response.status_mut() = self.code;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.is_momentary() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry));
         }
         response
     }

@@ -37,6 +37,7 @@ pub(crate) struct Seen {
     streams: AtomicUsize,
     /// The uid of kube-system, where it is not the usual one; empty where the agent may not read it.
     cluster: Mutex<Option<&'static str>>,
+    logs: AtomicUsize,
 }
 
 impl Seen {
@@ -79,6 +80,11 @@ impl Seen {
 
     pub(crate) fn n_watches(&self) -> usize {
         self.watches.load(Ordering::SeqCst)
+    }
+
+    /// Logs that are being sent.
+    pub(crate) fn n_logs(&self) -> usize {
+        self.logs.load(Ordering::SeqCst)
     }
 
     /// Streams into pods that are open.
@@ -207,7 +213,11 @@ async fn pods(State(seen): State<Arc<Seen>>, request: Request) -> Response<Body>
         return Response::new(Body::from(PODS));
     }
     let watching = Watching::begin(&seen);
-    let events = futures::stream::unfold((watching, 0), |(watching, n)| async move {
+    let quiet = request.uri().query().unwrap_or_default().contains("resourceVersion=quiet");
+    let events = futures::stream::unfold((watching, 0), move |(watching, n)| async move {
+        if n > 0 && quiet {
+            std::future::pending::<()>().await;
+        }
         if n > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -217,9 +227,22 @@ async fn pods(State(seen): State<Arc<Seen>>, request: Request) -> Response<Body>
 }
 
 /// A log of 64 MiB.
-async fn log(Path(_name): Path<String>) -> Body {
-    let chunks = futures::stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from(vec![b'x'; 64 * 1024])));
+async fn log(State(seen): State<Arc<Seen>>, Path(_name): Path<String>) -> Body {
+    seen.logs.fetch_add(1, Ordering::SeqCst);
+    let sending = Logging(seen);
+    let chunks = futures::stream::repeat_with(move || {
+        let _sending = &sending;
+        Ok::<_, Infallible>(Bytes::from(vec![b'x'; 64 * 1024]))
+    });
     Body::from_stream(chunks.take(1024))
+}
+
+struct Logging(Arc<Seen>);
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.0.logs.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 async fn length(body: Body) -> String {

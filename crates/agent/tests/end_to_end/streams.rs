@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 
+use buildplane_gateway::{Fairness, Limits};
 use buildplane_tls::LeafRequest;
 
 use crate::backend::{PODS, TEAM, event};
-use crate::rig::{HOUR, Rig, TEAM_PROXY, chunk, eventually, kube_config, text};
+use crate::rig::{CLUSTER_PROXY, HOUR, Rig, TEAM_PROXY, chunk, eventually, kube_config, text};
 
 #[tokio::test]
 async fn a_watch_streams_and_its_end_arrives_at_the_far_end() {
@@ -84,4 +85,64 @@ async fn streams_that_nobody_reads_stall_no_other() {
     // And one that is read after all arrives whole.
     let whole = unread.pop().unwrap().collect().await.unwrap().to_bytes();
     assert_eq!(whole.len(), 64 * 1024 * 1024);
+}
+
+/// Bodies of callers that never read, up to what one of them may hold.
+#[tokio::test]
+async fn a_caller_holds_no_more_than_his_share_and_hears_when_to_come_again() {
+    let fairness =
+        Fairness { streams_per_resource: 8, streams_per_caller: 4, requests_per_second: Some(1), burst: 6 };
+    let limits = Limits { fairness, settle: Duration::ZERO, ..Limits::default() };
+    let (rig, _backend, _agent, mut controller) = Rig::connected_within(limits, |_config| {}).await;
+    let (mut alice, mut bob) = (rig.caller("alice", &["users"]).await, rig.caller("bob", &["users"]).await);
+    let log = format!("{TEAM_PROXY}{TEAM}/pods/p/log?follow=true");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let response = alice.get(&log).await;
+        assert_eq!(response.status(), 200);
+        held.push(response.into_body());
+    }
+    let refused = alice.get(&log).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert!(text(refused).await.contains("4 requests of \\\"alice\\\" are in flight"));
+    // Others have theirs; parts of the control plane go on.
+    assert_eq!(bob.get(&log).await.status(), 200, "the sixth of the burst");
+    let refused = bob.get(&log).await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(text(refused).await.contains("too many requests in a short time"));
+    assert_eq!(text(controller.get(&format!("{TEAM_PROXY}{TEAM}/pods")).await).await, PODS);
+    // The other tenant of the same plane is not slowed.
+    assert_eq!(bob.get(&format!("{CLUSTER_PROXY}{TEAM}/pods")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_revocation_releases_streams_whose_callers_do_not_read() {
+    let (_rig, backend, _agent, mut controller) = Rig::connected().await;
+    // Its window fills at once, and nobody asks for more of it.
+    let unread = controller.get(&format!("{TEAM_PROXY}{TEAM}/pods/p/log?follow=true")).await;
+    assert_eq!(unread.status(), 200);
+    eventually("the log is being sent", || backend.seen.n_logs() == 1).await;
+    controller.unregister("team/default").await;
+    eventually("the far end lets go of it", || backend.seen.n_logs() == 0).await;
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_response_that_stands_still_is_let_go() {
+    let limits = Limits { stalled: Duration::from_millis(200), settle: Duration::ZERO, ..Limits::default() };
+    let (_rig, backend, _agent, mut controller) = Rig::connected_within(limits, |_config| {}).await;
+    // A watch that only waits goes on.
+    let mut watch = controller
+        .get(&format!("{TEAM_PROXY}{TEAM}/pods?watch=true&resourceVersion=quiet"))
+        .await
+        .into_body();
+    assert_eq!(chunk(&mut watch).await.unwrap(), event(0));
+    let unread = controller.get(&format!("{TEAM_PROXY}{TEAM}/pods/p/log")).await;
+    assert_eq!(unread.status(), 200);
+    eventually("the log is being sent", || backend.seen.n_logs() == 1).await;
+    eventually("the far end lets go of it", || backend.seen.n_logs() == 0).await;
+    assert_eq!(backend.seen.n_watches(), 1, "waiting is not standing still");
+    drop((unread, watch));
 }
