@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use kube::Client;
 
+use crate::leader::LeaderElection;
+
 /// What the controllers need to know.
 #[derive(Clone)]
 pub struct Config {
@@ -13,14 +15,23 @@ pub struct Config {
     pub secret_namespaces: Option<Vec<String>>,
     /// Who reports events, where several instances run.
     pub instance: Option<String>,
+    /// How one of several controller processes is chosen; none where there is only one.
+    pub leader_election: Option<LeaderElection>,
     /// How long things may take.
     pub timings: Timings,
 }
 
 impl Config {
-    /// A configuration with the usual times, all namespaces allowed.
+    /// A configuration with the usual times, all namespaces allowed, for the only controller process.
     pub fn new(control_plane: Client, gateway: kube::Config) -> Self {
-        Self { control_plane, gateway, secret_namespaces: None, instance: None, timings: Timings::default() }
+        Self {
+            control_plane,
+            gateway,
+            secret_namespaces: None,
+            instance: None,
+            leader_election: None,
+            timings: Timings::default(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod finalizer;
 mod follow;
 mod gateway;
 mod judged;
+mod leader;
 mod lookup;
 mod objects;
 mod planes;
@@ -27,4 +28,5 @@ mod workflows;
 
 pub use config::{Config, Timings};
 pub use error::Error;
+pub use leader::LeaderElection;
 pub use service::run;

@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::follow::follow;
 use crate::gateway::{Feed, GatewayClient, Registrations, Subscriber};
 use crate::judged::Judged;
+use crate::leader;
 use crate::planes::{
     self, Bindings, Existence, Kind, Notices, PlaneApi, PlaneListener, Stores, Sweeper, Written,
 };
@@ -29,14 +30,22 @@ use crate::runs::Runs;
 /// How long reconciles that are under way may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs every controller until `shutdown`.
+/// Runs every controller until `shutdown`; where there are several processes, while this one leads.
 ///
 /// The CRDs have to be there; watches on kinds that are not are tried again until they are.
 ///
 /// # Errors
 /// The gateway's client cannot be set up, or a controller ended although nobody asked it to.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let Config { control_plane, gateway, secret_namespaces, instance, timings } = config;
+    let Some(election) = config.leader_election.clone() else { return work(config, shutdown).await };
+    let client = config.control_plane.clone();
+    let ended = leader::lead(&election, client, &shutdown, |term| work(config.clone(), term)).await;
+    ended.unwrap_or(Ok(()))
+}
+
+/// Runs every controller until `shutdown`, as the only process that does.
+async fn work(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    let Config { control_plane, gateway, secret_namespaces, instance, leader_election: _, timings } = config;
     let shared = GatewayClient::new(&gateway, timings.request)?;
     let feed = Feed::new(&timings);
     let gateway = shared.clone().routed_by(Arc::clone(&feed));

@@ -29,6 +29,8 @@ struct Shared {
     lines: broadcast::Sender<String>,
     /// The plane's API.
     plane: Router,
+    /// Each watcher holds one.
+    watchers: Arc<()>,
     restart: Mutex<CancellationToken>,
 }
 
@@ -61,6 +63,7 @@ impl FakeGateway {
             state: Mutex::default(),
             lines: broadcast::channel(16 * 1024).0,
             plane,
+            watchers: Arc::default(),
             restart: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -80,6 +83,11 @@ impl FakeGateway {
     pub(crate) fn body(&self, key: &str) -> Option<Value> {
         let key = &*crate::cluster::named(key);
         self.state(|state| state.registered.contains_key(key).then(|| state.bodies.get(key).cloned())?)
+    }
+
+    /// How many follow who is connected.
+    pub(crate) fn n_watchers(&self) -> usize {
+        Arc::strong_count(&self.shared.watchers) - 1
     }
 
     pub(crate) fn n_registrations(&self) -> usize {
@@ -232,12 +240,14 @@ async fn watch(State(gateway): State<FakeGateway>) -> Response {
     let mut first = vec![hello.to_string()];
     first.extend(keys.iter().map(|key| gateway.line(key)));
     let first = futures::stream::iter(first);
-    let further = futures::stream::unfold((lines, restart), |(mut lines, restart)| async move {
-        tokio::select! {
-            () = restart.cancelled() => None,
-            line = lines.recv() => line.ok().map(|line| (line, (lines, restart))),
-        }
-    });
+    let watcher = Arc::clone(&gateway.shared.watchers);
+    let further =
+        futures::stream::unfold((lines, restart, watcher), |(mut lines, restart, watcher)| async move {
+            tokio::select! {
+                () = restart.cancelled() => None,
+                line = lines.recv() => line.ok().map(|line| (line, (lines, restart, watcher))),
+            }
+        });
     let stream = futures::StreamExt::chain(first, further);
     let bytes = futures::StreamExt::map(stream, |line| Ok::<_, std::io::Error>(Bytes::from(line + "\n")));
     Response::new(Body::from_stream(bytes))

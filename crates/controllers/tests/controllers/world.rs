@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use buildplane_controllers::{Config, Timings};
+use buildplane_controllers::{Config, LeaderElection, Timings};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, NamespaceResourceScope};
@@ -72,7 +72,7 @@ impl World {
             control,
             build,
             gateway,
-            controllers: CancellationToken::new(),
+            controllers: shutdown.child_token(),
             timings: Timings {
                 run_cleanup: Duration::from_secs(2),
                 plane_cleanup: Duration::from_secs(2),
@@ -99,6 +99,27 @@ impl World {
         let mut config = Config::new(self.control.clone(), gateway);
         config.timings = self.timings;
         tokio::spawn(buildplane_controllers::run(config, self.controllers.clone()));
+    }
+
+    /// Asks the controllers to end.
+    pub(crate) fn end(&self) {
+        self.controllers.cancel();
+    }
+
+    /// One of several controller processes. Nothing of it goes on once the task is aborted.
+    pub(crate) fn start_candidate(&self, identity: &str) -> tokio::task::JoinHandle<()> {
+        let gateway = kube::Config::new(self.url.parse().expect("an address"));
+        let mut config = Config::new(self.control.clone(), gateway);
+        config.timings = self.timings;
+        let mut election = LeaderElection::new(cluster::org(), identity);
+        election.lease = Duration::from_secs(2);
+        election.renewal = Duration::from_millis(1500);
+        election.retry = Duration::from_millis(200);
+        config.leader_election = Some(election);
+        let shutdown = self.controllers.clone();
+        tokio::spawn(async move {
+            buildplane_controllers::run(config, shutdown).await.expect("the controllers end well");
+        })
     }
 
     /// An object of the control plane, made from a manifest.

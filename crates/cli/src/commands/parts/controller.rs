@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use buildplane_controllers::Config;
+use buildplane_api::meta::CONTROL_PLANE_NAMESPACE;
+use buildplane_controllers::{Config, LeaderElection};
 use kube::Client;
 use kube::config::AuthInfo;
 use rustls::pki_types::CertificateDer;
@@ -35,6 +36,12 @@ pub(crate) struct ControllerArgs {
     /// Namespace whose Secrets a plane's clientCA may name; all when none is given
     #[arg(long = "secret-namespace", value_name = "NAMESPACE")]
     secret_namespaces: Vec<String>,
+    /// Stand by while another controller process works; needed where there are several
+    #[arg(long)]
+    leader_elect: bool,
+    /// Namespace of the Lease that says which one works
+    #[arg(long, value_name = "NAMESPACE", default_value = CONTROL_PLANE_NAMESPACE, requires = "leader_elect")]
+    leader_election_namespace: String,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -55,6 +62,11 @@ pub(super) async fn run(args: ControllerArgs) -> Result<ExitStatus> {
     };
     let mut config = Config::new(control_plane, gateway);
     config.secret_namespaces = Some(args.secret_namespaces).filter(|namespaces| !namespaces.is_empty());
+    config.leader_election = args.leader_elect.then(|| {
+        // In a pod this is the pod's name.
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_unset| "controller".to_owned());
+        LeaderElection::on_host(args.leader_election_namespace, &host)
+    });
     let stop = CancellationToken::new();
     until_told(stop.clone(), buildplane_controllers::run(config, stop)).await
 }
