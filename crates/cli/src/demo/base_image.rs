@@ -50,6 +50,8 @@ pub(crate) async fn publish(registry: &Registry, scratch: &Path) -> Result<Publi
         "os": "linux",
         "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"]},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        // An image that is built on one whose layers its history does not list cannot be built on in turn.
+        "history": [{"created_by": "buildplane base-image"}],
     }))?;
     let config_size = config.len();
     let config_digest = registry.push_blob(REPOSITORY, config).await?;
