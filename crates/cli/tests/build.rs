@@ -103,6 +103,43 @@ fn a_directory_becomes_an_image() {
     assert!(workshop.platform.stop().success());
 }
 
+/// The registry knows builds by their namespace: what is another's is neither read nor overwritten, shared images are read.
+#[test]
+fn a_build_reaches_no_image_of_another_namespace() {
+    let workshop = Workshop::open(GOOD);
+    workshop.write("hello.txt", "hello");
+    let built = workshop.build(&[]).ok();
+    let image = built.lines().find_map(|line| line.strip_prefix("image ")).expect("an image");
+    let image = image.split_once('@').expect("a digest").0.to_owned();
+
+    let kubectl = workshop.platform.kubectl(&Tools::newest(), "control-plane");
+    kubectl.ok("create namespace mallory");
+    let mut workflow: serde_json::Value =
+        serde_json::from_str(&kubectl.ok("get workflows.openchoreo.dev docker -n default -o json"))
+            .expect("JSON");
+    workflow["metadata"] = serde_json::json!({"name": "docker", "namespace": "mallory"});
+    kubectl.apply(&workflow.to_string());
+    // One whose author says that the image is another namespace's.
+    workflow["metadata"]["name"] = serde_json::json!("forged");
+    let honest = workflow.to_string();
+    let forged = honest.replace(r#"metadata.namespaceName + \".\""#, r#"\"default\" + \".\""#);
+    assert_ne!(honest, forged);
+    kubectl.apply(&forged);
+
+    workshop.build(&["-n", "mallory"]).ok();
+    let overwriting = workshop.build(&["-n", "mallory", "--workflow", "forged"]);
+    assert_eq!(overwriting.code, Some(1), "{overwriting}");
+    assert!(overwriting.stdout.contains("could not be pushed"), "{overwriting}");
+    workshop.write("Dockerfile", &format!("FROM {image}\nRUN busybox cat /hello.txt\n"));
+    let reading = workshop.build(&["-n", "mallory"]);
+    assert_eq!(reading.code, Some(1), "{reading}");
+    assert!(!reading.stdout.contains("build-image | hello"), "{reading}");
+    // Its owner builds on.
+    let own = workshop.build(&[]).ok();
+    assert!(own.contains("build-image | hello"), "{own}");
+    assert!(workshop.platform.stop().success());
+}
+
 #[test]
 fn a_failing_dockerfile_says_why() {
     let workshop = Workshop::open(

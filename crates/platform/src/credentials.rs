@@ -29,7 +29,7 @@ impl std::fmt::Debug for Login {
 /// Every login of a platform.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Credentials {
-    /// Pushes and pulls images.
+    /// Pushes and pulls all images; and what the logins of builds are made of, one for each namespace.
     pub(crate) registry: Login,
     /// What the logins of builds are made of, one for each namespace: each may clone that namespace's repositories.
     pub(crate) git_reader: Login,
@@ -105,8 +105,13 @@ impl Credentials {
     }
 }
 
+/// Compares without telling by its time where the first difference is.
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}
+
 impl Login {
-    fn generate(username: &str) -> Result<Self, Error> {
+    pub(crate) fn generate(username: &str) -> Result<Self, Error> {
         let mut bytes = [0_u8; 32];
         OsRng
             .try_fill_bytes(&mut bytes)
@@ -121,6 +126,14 @@ impl Login {
         let inner = Sha256::new().chain_update(key).chain_update(namespace).finalize();
         let outer = Sha256::new().chain_update(key).chain_update(inner).finalize();
         Self { username: namespace.to_owned(), password: URL_SAFE_NO_PAD.encode(outer) }
+    }
+
+    /// The login as container tools keep it.
+    pub(crate) fn docker(&self) -> serde_json::Value {
+        let auth = self.basic();
+        serde_json::json!({
+            "username": self.username, "password": self.password, "auth": auth.trim_start_matches("Basic "),
+        })
     }
 
     /// `Basic …`, as it stands in an Authorization header.

@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 
-use crate::credentials::{Credentials, Login};
+use crate::credentials::{Credentials, Login, same};
 use repository::{Access, RequestPath};
 pub(crate) use sweep::sweep;
 
@@ -97,11 +97,6 @@ impl Git {
         let reader = self.readers.for_namespace(path?.namespace());
         is(&reader.basic()).then_some(Access::Read)
     }
-}
-
-/// Compares without telling by its time where the first difference is.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
 #[cfg(test)]

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use axum::Router;
 use buildplane_agent::{Agent, ServerCa};
 use buildplane_api::names::{PlaneId, PlaneType};
-use buildplane_gateway::{AgentListener, Gateway, InternalListener, Roles};
+use buildplane_gateway::{AUDIENCE, AgentListener, ControlPlane, Gateway, InternalListener, Roles};
 use buildplane_node::{Node, SharedMount};
-use buildplane_tls::{AnchorStore, ServerIdentity};
+use buildplane_tls::{Alpn, AnchorStore, ClientAuth, ServerIdentity};
 use kube::Client;
 
+use crate::credentials::Login;
 use crate::pki::Pki;
+use crate::registry::front::{self, Backend};
+use crate::step_files::REGISTRY_NAME;
 use crate::tasks::Tasks;
 use crate::{Endpoints, Error, Layout};
 
@@ -27,9 +30,11 @@ pub(crate) fn node(layout: &Layout, client: Client, shared: Vec<SharedMount>) ->
     Node::new(client, config).map_err(|source| Error::Part { part: "the node", source: Box::new(source) })
 }
 
-/// The gateway; its health listener is the platform's.
+/// The gateway; its health listener is the platform's. It asks the control plane through `reviews` who somebody is and what
+/// they may send to planes, and nothing else.
 pub(crate) fn gateway(
     pki: &Pki,
+    reviews: Client,
     (agents, internal, health): (TcpListener, TcpListener, TcpListener),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
@@ -44,7 +49,7 @@ pub(crate) fn gateway(
             identity: ServerIdentity::new(&pki.control_plane.server(&GATEWAY_NAMES)?),
             callers: AnchorStore::new(pki.control_plane.anchors()?),
             authorizer: Arc::new(Roles { controllers: set(CONTROLLERS), users: set("system:masters") }),
-            control_plane: None,
+            control_plane: Some(Arc::new(ControlPlane::new(reviews, AUDIENCE))),
         },
         health: Some(asynchronous(health)?),
         hosts: GATEWAY_NAMES.map(str::to_owned).to_vec(),
@@ -70,6 +75,18 @@ pub(crate) fn serve(
     let limits = buildplane_serve::Limits::default();
     tasks.run(part, buildplane_serve::serve(asynchronous(listener)?, tls, router, limits, tasks.token()));
     Ok(())
+}
+
+/// What stands before the registry, on the port that everybody knows.
+pub(crate) fn registry_front(
+    listener: TcpListener,
+    pki: &Pki,
+    login: Login,
+    backend: Backend,
+    tasks: &mut Tasks,
+) -> Result<(), Error> {
+    let tls = pki.services.server_config(&[REGISTRY_NAME], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
+    serve("registry front", listener, tls, front::router(login, backend), tasks)
 }
 
 /// The workflow engine.

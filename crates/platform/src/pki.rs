@@ -6,18 +6,23 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use buildplane_apiserver::TokenKey;
 use buildplane_tls::{Alpn, Authority, CertifiedKey, ClientAuth, LeafRequest, ServerIdentity, TrustAnchors};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt as _;
 use kube::config::AuthInfo;
 
 use crate::layout::write_private;
+use crate::registry::front::Exchange;
 use crate::{Error, Layout};
 
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
@@ -136,6 +141,20 @@ impl Trust {
             ..AuthInfo::default()
         };
         Ok(config)
+    }
+
+    /// A client for one of the services that believes this authority alone, and reuses its connections.
+    pub(crate) fn http_client(&self, address: SocketAddr) -> Result<Exchange, Error> {
+        let uri = format!("https://{address}").parse().map_err(|source| failed(self.what, source))?;
+        let mut config = kube::Config::new(uri);
+        config.root_cert = Some(vec![self.ca_der()?]);
+        config.proxy_url = None;
+        let connector = config.rustls_https_connector().map_err(|source| failed(self.what, source))?;
+        let client = Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+        Ok(Box::new(move |request| {
+            let answer = client.request(request);
+            Box::pin(async move { answer.await.map(|answer| answer.map(Body::new)) })
+        }))
     }
 
     fn issue(&self, request: LeafRequest) -> Result<CertifiedKey, Error> {

@@ -1,6 +1,10 @@
-//! The container registry: CNCF distribution's `docker-registry` as a child process.
+//! The container registry: CNCF distribution's `docker-registry` as a child process, and the [`front`] that decides who may
+//! pull and push what.
 
-use std::net::{SocketAddr, TcpListener};
+pub(crate) mod front;
+mod request;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -43,11 +47,10 @@ pub(crate) struct Certificate<'a> {
 }
 
 impl Registry {
-    /// Starts the registry on the reserved port and waits until it listens.
+    /// Starts the registry on the reserved port and waits until it listens. `login` is the only one that it takes.
     pub(crate) async fn start(
         layout: &Layout,
-        reserved: TcpListener,
-        address: SocketAddr,
+        (reserved, address): (TcpListener, SocketAddr),
         certificate: Certificate<'_>,
         login: &Login,
     ) -> Result<Self, Error> {
@@ -115,6 +118,16 @@ impl Registry {
     }
 }
 
+/// A free port of loopback for the registry itself. Nobody is told it but the front.
+pub(crate) fn reserve() -> Result<(TcpListener, SocketAddr), Error> {
+    let reserved = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    reserved().map_err(|source| Error::Spawn { program: "docker-registry", source })
+}
+
 fn spawn(program: &Path, directory: &Path) -> Result<Child, Error> {
     let path = directory.join(LOG);
     let log = std::fs::OpenOptions::new().append(true).create(true).open(&path);
@@ -174,6 +187,8 @@ fn write_config(
             "addr": address.to_string(),
             // Answers carry relative addresses, so that a proxy in front changes nothing.
             "relativeurls": true,
+            // Signs what an upload has come to, which its client carries from request to request.
+            "secret": Login::generate("uploads")?.password,
             "tls": { "certificate": path("tls.crt"), "key": path("tls.key"), "minimumtls": "tls1.2" },
         },
         "auth": { "htpasswd": { "realm": "buildplane", "path": path("htpasswd") } },
@@ -188,7 +203,10 @@ fn last_line(directory: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod lifetime {
     use super::*;
 
     fn registry(directory: &Path, script: &str) -> Registry {

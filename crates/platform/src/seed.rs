@@ -91,11 +91,7 @@ pub(crate) async fn stored_secrets(
     registry: &Login,
     git: &Login,
 ) -> Result<(), Error> {
-    let auth = registry.basic();
-    let auth = auth.trim_start_matches("Basic ");
-    let docker = json!({ "auths": { endpoints.registry.to_string(): {
-        "username": registry.username, "password": registry.password, "auth": auth,
-    } } });
+    let docker = json!({ "auths": { endpoints.registry.to_string(): registry.docker() } });
     let secret = |name: &str, kind: &str, data: Value| {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": kind,
@@ -108,17 +104,15 @@ pub(crate) async fn stored_secrets(
         "kubernetes.io/basic-auth",
         json!({ "username": git.username, "password": git.password }),
     );
-    git_login["metadata"]["annotations"] = json!({ PER_NAMESPACE: "true" });
-    target
-        .apply(vec![
-            secret(
-                REGISTRY_SECRET,
-                "kubernetes.io/dockerconfigjson",
-                json!({ ".dockerconfigjson": docker.to_string() }),
-            ),
-            git_login,
-        ])
-        .await
+    let mut registry_login = secret(
+        REGISTRY_SECRET,
+        "kubernetes.io/dockerconfigjson",
+        json!({ ".dockerconfigjson": docker.to_string() }),
+    );
+    for login in [&mut git_login, &mut registry_login] {
+        login["metadata"]["annotations"] = json!({ PER_NAMESPACE: "true" });
+    }
+    target.apply(vec![registry_login, git_login]).await
 }
 
 /// The plane of this machine, for every namespace.

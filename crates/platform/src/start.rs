@@ -15,12 +15,13 @@ use buildplane_tls::{Alpn, ClientAuth};
 use jiff::Timestamp;
 
 use crate::apis::{Api, NodeLogs};
-use crate::credentials::{Credentials, GitCredentials};
+use crate::credentials::{Credentials, GitCredentials, Login};
 use crate::kubeconfig::{self, User};
 use crate::lock::Lock;
 use crate::pki::Pki;
 use crate::ports::Listeners;
-use crate::registry::{Certificate, Registry};
+use crate::registry::front::Backend;
+use crate::registry::{self, Certificate, Registry};
 use crate::seed::{self, Target};
 use crate::tasks::Tasks;
 use crate::{Endpoints, Error, Layout, Ports, git, parts, ready, secret_sync, state, step_files};
@@ -157,8 +158,9 @@ async fn bring_up(
     let registry_certificate = pki.services.server(&[step_files::REGISTRY_NAME])?;
     let certificate =
         Certificate { chain: registry_certificate.cert_pem(), key: registry_certificate.key_pem() };
-    let registry =
-        Registry::start(layout, listeners.registry, endpoints.registry, certificate, &credentials.registry);
+    let (reserved, address) = registry::reserve()?;
+    let between = Login::generate("front")?;
+    let registry = Registry::start(layout, (reserved, address), certificate, &between);
 
     let shared = step_files::write(layout, &pki.services.ca(), endpoints.registry)?;
     let node = parts::node(layout, build_plane.client("buildplane:node", &[])?, shared)?;
@@ -184,13 +186,20 @@ async fn bring_up(
     )?;
     progress(Progress::ApisReady);
     tasks.run("registry", registry.keep(tasks.token()));
+    let backend = Backend {
+        address: format!("https://{address}"),
+        login: between,
+        send: pki.services.http_client(address)?,
+    };
+    parts::registry_front(listeners.registry, &pki, credentials.registry.clone(), backend, tasks)?;
 
     let git_tls = pki.services.server_config(&[], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
     git::sweep(&layout.git())
         .map_err(|source| Error::path("clean up the repositories in", layout.git(), source))?;
     let git = git::router(layout.git(), &credentials);
     parts::serve("git", listeners.git, git_tls, git, tasks)?;
-    parts::gateway(&pki, (listeners.agents, listeners.gateway, listeners.health), tasks)?;
+    let reviews = control_plane.client("buildplane:gateway", &[])?;
+    parts::gateway(&pki, reviews, (listeners.agents, listeners.gateway, listeners.health), tasks)?;
     progress(Progress::ServicesReady);
 
     if !missing.is_empty() {

@@ -107,7 +107,8 @@ async fn drain(running: &mut JoinSet<Result<(), Error>>) {
     }
 }
 
-fn chain(error: &dyn StdError) -> String {
+/// An error with its causes, in a line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
