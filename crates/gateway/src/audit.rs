@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use buildplane_wire::{self as wire, Attributes};
 
 use crate::limits::Share;
-use crate::metrics::{Code, Metrics};
+use crate::metrics::{Code, Metrics, Target};
 
 /// A longer label of a caller is not kept.
 const MAX_LABEL: usize = 128;
@@ -21,6 +21,8 @@ pub(crate) struct Audit {
     pub(crate) user: String,
     pub(crate) method: Method,
     pub(crate) cr: String,
+    /// One of the known targets.
+    pub(crate) target: &'static str,
     pub(crate) path: String,
     pub(crate) verb: &'static str,
     /// What is asked for, as rules name it, and where.
@@ -46,6 +48,7 @@ impl Audit {
             user: user.to_owned(),
             method,
             cr: String::new(),
+            target: "none",
             path: String::new(),
             verb: "",
             resource: String::new(),
@@ -83,7 +86,8 @@ impl Audit {
     /// The response's head is there.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status;
-        self.metrics.head_seconds.observe(self.begun.elapsed().as_secs_f64());
+        let target = Target { target: self.target };
+        self.metrics.head_seconds.get_or_create(&target).observe(self.begun.elapsed().as_secs_f64());
     }
 }
 

@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 use buildplane_tls::PeerCertificates;
 
 use crate::authorize::{Caller, ControlPlane};
+use crate::metrics::Reason;
 use crate::proxy::{PREFIX, Proxy};
 use crate::status::Failure;
 
@@ -32,7 +33,11 @@ impl Internal {
         }
         let caller = match self.caller(&request).await {
             Ok(caller) => caller,
-            Err(failure) => return failure.into_response(),
+            Err(failure) => {
+                let reason = Reason { reason: failure.reason() };
+                self.proxy.metrics.requests_refused.get_or_create(&reason).inc();
+                return failure.into_response();
+            }
         };
         if request.uri().path().starts_with(PREFIX) {
             return self.proxy.forward(&caller, request).await;

@@ -14,7 +14,15 @@ pub struct Metrics {
     pub(crate) requests: Family<Code, Counter>,
     pub(crate) sent_bytes: Counter,
     pub(crate) received_bytes: Counter,
-    pub(crate) head_seconds: Histogram,
+    pub(crate) upgraded: Gauge,
+    pub(crate) requests_refused: Family<Reason, Counter>,
+    pub(crate) head_seconds: Family<Target, Histogram>,
+}
+
+/// One of the targets that are known, or `none` where a request named none of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Target {
+    pub(crate) target: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,7 +44,11 @@ impl Default for Metrics {
             requests: Family::default(),
             sent_bytes: Counter::default(),
             received_bytes: Counter::default(),
-            head_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            upgraded: Gauge::default(),
+            requests_refused: Family::default(),
+            head_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+            }),
         }
     }
 }
@@ -51,6 +63,16 @@ impl Metrics {
         registry.register("requests", "Requests to planes by status code", self.requests.clone());
         registry.register("sent_bytes", "Body bytes sent to planes", self.sent_bytes.clone());
         registry.register("received_bytes", "Body bytes received from planes", self.received_bytes.clone());
-        registry.register("head_seconds", "Time until a response begins", self.head_seconds.clone());
+        registry.register("upgraded_streams", "Open streams into pods", self.upgraded.clone());
+        registry.register(
+            "requests_refused",
+            "Requests that the gateway answered with an error of its own, by Kubernetes' reason",
+            self.requests_refused.clone(),
+        );
+        registry.register(
+            "head_seconds",
+            "Time until a response begins, by the agent's target",
+            self.head_seconds.clone(),
+        );
     }
 }

@@ -18,7 +18,7 @@ use buildplane_wire::{self as wire, Attributes, Verb};
 use crate::audit::Audit;
 use crate::authorize::{Action, Authorizer, Caller};
 use crate::limits::Shares;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reason};
 use crate::registry::{Registry, Route};
 use crate::status::Failure;
 
@@ -73,7 +73,7 @@ impl Proxy {
         let mut response = match asked {
             Ok(Some(asked)) => self.upgrade(caller, asked, &request.into_parts().0, audit).await,
             Ok(None) => self.relay(caller, request, audit).await,
-            Err(failure) => refuse(failure, audit),
+            Err(failure) => self.refuse(failure, audit),
         };
         if let Some(request_id) = request_id {
             response.headers_mut().insert(wire::REQUEST_ID, request_id);
@@ -111,7 +111,7 @@ impl Proxy {
             }
             Err(failure) => {
                 audit.sent = upload.n_bytes();
-                refuse(failure, audit)
+                self.refuse(failure, audit)
             }
         }
     }
@@ -170,22 +170,28 @@ impl Proxy {
         };
         let Exchanged { mut response, admission } = match sent.await {
             Ok(exchanged) => exchanged,
-            Err(failure) => return refuse(failure, audit),
+            Err(failure) => return self.refuse(failure, audit),
         };
         if response.status() == StatusCode::OK {
             let answer = match asked.answer(&response) {
                 Ok(answer) => answer,
-                Err(failure) => return refuse(failure, audit),
+                Err(failure) => return self.refuse(failure, audit),
             };
             audit.answered(answer.status());
             let agent = hyper::upgrade::on(&mut response);
             let carry = Carry { caller: asked.caller, agent, stream: response.into_body(), admission, audit };
-            self.upgraded.spawn(carry.run(self.carry, self.stop.clone()));
+            let (n_upgraded, carried) =
+                (self.metrics.upgraded.clone(), carry.run(self.carry, self.stop.clone()));
+            n_upgraded.inc();
+            self.upgraded.spawn(async move {
+                carried.await;
+                n_upgraded.dec();
+            });
             return answer;
         }
         if response.status().is_success() {
             let message = "the agent answered an upgrade with a success that is none";
-            return refuse(Failure::new(StatusCode::BAD_GATEWAY, message), audit);
+            return self.refuse(Failure::new(StatusCode::BAD_GATEWAY, message), audit);
         }
         match relay_head(response) {
             Ok(response) => {
@@ -195,7 +201,7 @@ impl Proxy {
                     Body::new(Relayed::new(body, admission.revoked, Arc::default(), audit, watch))
                 })
             }
-            Err(failure) => refuse(failure, audit),
+            Err(failure) => self.refuse(failure, audit),
         }
     }
 
@@ -209,6 +215,7 @@ impl Proxy {
     ) -> Result<Judged, Failure> {
         let target = Target::parse(&head.uri)?;
         audit.cr = target.cr.to_string();
+        audit.target = target.name;
         target.path.as_str().clone_into(&mut audit.path);
         let attributes = Attributes::read(method, &target.path, &target.query)
             .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -231,6 +238,14 @@ impl Proxy {
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
         }
         Ok(route)
+    }
+
+    fn refuse(&self, failure: Failure, mut audit: Audit) -> Response<Body> {
+        audit.outcome = "refused";
+        audit.answered(failure.code);
+        self.metrics.requests_refused.get_or_create(&Reason { reason: failure.reason() }).inc();
+        tracing::debug!(request_id = audit.request_id, message = failure.message, "request refused");
+        failure.into_response()
     }
 
     async fn in_time(
@@ -269,13 +284,6 @@ async fn settle(route: &Route) {
         let asked = exchange::ask_agent(&admission.link.handle, Method::GET, wire::STREAMS_PATH);
         let _elapsed = tokio::time::timeout(Duration::from_secs(5), asked).await;
     }
-}
-
-fn refuse(failure: Failure, mut audit: Audit) -> Response<Body> {
-    audit.outcome = "refused";
-    audit.answered(failure.code);
-    tracing::debug!(request_id = audit.request_id, message = failure.message, "request refused");
-    failure.into_response()
 }
 
 fn headers(from: &HeaderMap, target: &Target, audit: &Audit) -> Result<HeaderMap, Failure> {

@@ -49,6 +49,14 @@ impl Failure {
         Self { retry: seconds.max(RETRY_SECONDS), ..self }
     }
 
+    /// Kubernetes' word for it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match reason(self.code) {
+            "" => "Other",
+            reason => reason,
+        }
+    }
+
     fn is_momentary(&self) -> bool {
         matches!(self.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     }

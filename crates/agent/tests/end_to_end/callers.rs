@@ -88,3 +88,26 @@ async fn registrations_are_read_strictly() {
         assert_eq!(response.status().as_u16(), expected, "{path} {shown}");
     }
 }
+
+#[tokio::test]
+async fn what_is_counted_names_no_caller_and_nothing_of_his() {
+    let (rig, _backend, _agent, mut controller) = Rig::connected().await;
+    let mut mallory = rig.caller("mallory", &["strangers"]).await;
+    assert_eq!(controller.get(&format!("{TEAM_PROXY}/version")).await.status(), 200);
+    assert_eq!(mallory.get(&format!("{TEAM_PROXY}/version")).await.status(), 403);
+    assert_eq!(mallory.get("/api/proxy/buildplane/shared/team/default/evil/x").await.status(), 403);
+    let mut nobody = rig.caller_with(ClientIdentity::anonymous()).await.unwrap();
+    assert_eq!(nobody.get(&format!("{TEAM_PROXY}/version")).await.status(), 401);
+    let counted = rig.counted();
+    for line in [
+        "buildplane_gateway_requests_refused_total{reason=\"Forbidden\"} 2",
+        "buildplane_gateway_requests_refused_total{reason=\"Unauthorized\"} 1",
+        "buildplane_gateway_head_seconds_count{target=\"k8s\"} 2",
+        "buildplane_gateway_head_seconds_count{target=\"none\"} 1",
+        "buildplane_gateway_requests_total{code=\"200\"} 1",
+        "buildplane_gateway_upgraded_streams 0",
+    ] {
+        assert!(counted.lines().any(|found| found == line), "{line}\n{counted}");
+    }
+    assert!(!counted.contains("mallory") && !counted.contains("evil"), "{counted}");
+}

@@ -40,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) internal: SocketAddr,
     pub(crate) gateway_ca: Authority,
     pub(crate) callers_ca: Authority,
+    metrics: Metrics,
     /// The API that knows people, where there is one.
     pub(crate) control_plane: Option<Arc<ControlPlane>>,
     limits: Limits,
@@ -63,6 +64,7 @@ impl Rig {
             internal: "127.0.0.1:0".parse().unwrap(),
             gateway_ca: Authority::generate("gateway", HOUR).unwrap(),
             callers_ca: Authority::generate("control plane", HOUR).unwrap(),
+            metrics: Metrics::default(),
             control_plane,
             limits,
             settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
@@ -95,11 +97,20 @@ impl Rig {
             tunnel: self.settings.clone(),
             upstream_agents: None,
             limits: self.limits.clone(),
-            metrics: Metrics::default(),
+            metrics: self.metrics.clone(),
         };
         let shutdown = CancellationToken::new();
         let run = Gateway::new(config).unwrap().run(shutdown.clone());
         self.gateway = Some((shutdown, tokio::spawn(run)));
+    }
+
+    /// The gateway's metrics, as they are scraped.
+    pub(crate) fn counted(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
     }
 
     pub(crate) async fn stop_gateway(&mut self) {
