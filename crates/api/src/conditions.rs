@@ -198,6 +198,8 @@ pub mod run {
         pub const BUILD_PLANE_RESOLUTION_FAILED: &str = "BuildPlaneResolutionFailed";
         /// There is no build plane for the run.
         pub const BUILD_PLANE_NOT_FOUND: &str = "BuildPlaneNotFound";
+        /// The object of the build plane that the run was started on is deleted, or names another plane.
+        pub const BUILD_PLANE_DELETED: &str = "BuildPlaneDeleted";
         /// The build plane has no agent, or did not answer.
         pub const BUILD_PLANE_UNREACHABLE: &str = "BuildPlaneUnreachable";
         /// The build plane refused an object of the run.

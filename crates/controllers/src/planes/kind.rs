@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buildplane_api::meta::API_VERSION;
-use buildplane_api::names::{CrRef, NameError, PlaneKind};
+use buildplane_api::names::{CrRef, NameError, PlaneId, PlaneKind};
 use buildplane_api::plane::PlaneStatus;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -86,6 +86,8 @@ pub(crate) enum PlaneError {
 pub(crate) trait PlaneListener: Send + Sync {
     /// The object was written or deleted.
     fn plane_touched(&self, cr: &CrRef);
+    /// The object has this plane id now; none if it is gone.
+    fn plane_seen(&self, _cr: &CrRef, _plane_id: Option<PlaneId>) {}
     /// The metadata or content of a Secret changed.
     fn secret_touched(&self, namespace: &str, name: &str);
 }
@@ -114,8 +116,13 @@ impl<P: PlaneApi> Kind<P> {
                 context.notices.forget(&cr);
                 context.written.forget(&cr);
             }
+            let plane_id = match change {
+                objects::Change::Written(plane) => plane.plane_id().ok(),
+                objects::Change::Deleted(_) => None,
+            };
             for listener in listeners {
                 listener.plane_touched(&cr);
+                listener.plane_seen(&cr, plane_id.clone());
             }
         });
         let reconciled = async {

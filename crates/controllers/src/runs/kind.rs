@@ -1,12 +1,13 @@
 //! WorkflowRuns: what makes them look again, and the reconcile itself.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use buildplane_admission::parse_ttl;
 use buildplane_api::conditions::run::{self, reason};
 use buildplane_api::meta::finalizer::WORKFLOW_RUN;
-use buildplane_api::names::{CrRef, PlaneKind};
+use buildplane_api::names::{CrRef, PlaneId, PlaneKind};
 use buildplane_api::run::WorkflowRunStatus;
 use buildplane_api::{SecretReference, Workflow, WorkflowRun};
 use futures::FutureExt as _;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::finalize::finalize;
 use super::observe::observe;
+use super::plane;
 use super::start::start;
 use super::status::{Told, is_done, is_started};
 use super::watches::Watches;
@@ -52,6 +54,8 @@ pub(crate) struct Context {
     pub(super) retries: Retries<ObjectRef<WorkflowRun>>,
     /// Since when runs wait for what became of their creation, to be canceled.
     pub(super) cancels: Since<ObjectRef<WorkflowRun>>,
+    /// Since when runs wait for their plane object to come back.
+    pub(super) orphans: Since<ObjectRef<WorkflowRun>>,
 }
 
 impl Context {
@@ -114,6 +118,8 @@ pub(crate) enum RunError {
 pub(crate) struct Runs {
     context: Arc<Context>,
     objects: Objects<WorkflowRun>,
+    /// The plane objects as they were last seen, to know when one moves.
+    plane_ids: Mutex<HashMap<CrRef, PlaneId>>,
 }
 
 impl Runs {
@@ -127,9 +133,10 @@ impl Runs {
         let objects = Objects::new();
         let watches = Arc::new(Watches::new(gateway.clone(), Arc::clone(objects.queue()), shutdown));
         let retries = Retries::new(&timings);
-        let cancels = Since::default();
-        let context = Arc::new(Context { client, gateway, watches, events, timings, retries, cancels });
-        Arc::new(Self { context, objects })
+        let (cancels, orphans) = (Since::default(), Since::default());
+        let context =
+            Arc::new(Context { client, gateway, watches, events, timings, retries, cancels, orphans });
+        Arc::new(Self { context, objects, plane_ids: Mutex::default() })
     }
 
     /// Follows and reconciles the runs until `shutdown`. Runs once.
@@ -140,6 +147,7 @@ impl Runs {
                 let object = ObjectRef::from_obj(run);
                 context.retries.forget(&object);
                 context.cancels.forget(&object);
+                context.orphans.forget(&object);
                 context.watches.release(&object, None);
             }
         });
@@ -191,6 +199,13 @@ fn is_waiting(run: &WorkflowRun) -> bool {
     run.status.as_ref().is_none_or(|status| !is_started(status) && !is_done(status))
 }
 
+fn is_running_on(run: &WorkflowRun, cr: &CrRef) -> bool {
+    run.status.as_ref().is_some_and(|status| {
+        let noted = status.build_plane.as_ref().and_then(plane::from_record);
+        is_started(status) && !is_done(status) && noted.is_some_and(|(noted, _)| noted == *cr)
+    })
+}
+
 impl PlaneListener for Runs {
     fn plane_touched(&self, cr: &CrRef) {
         self.context.watches.wake(cr);
@@ -205,6 +220,19 @@ impl PlaneListener for Runs {
             | PlaneKind::ClusterDataPlane
             | PlaneKind::ObservabilityPlane
             | PlaneKind::ClusterObservabilityPlane => {}
+        }
+    }
+
+    /// Runs on a plane that went, came back or moved look where they are.
+    fn plane_seen(&self, cr: &CrRef, plane_id: Option<PlaneId>) {
+        let mut known = self.plane_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match &plane_id {
+            Some(plane_id) => known.insert(cr.clone(), plane_id.clone()),
+            None => known.remove(cr),
+        };
+        drop(known);
+        if before != plane_id {
+            self.objects.enqueue_where(|run| is_running_on(run, cr));
         }
     }
 

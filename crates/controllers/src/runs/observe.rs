@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use buildplane_api::WorkflowRun;
 use buildplane_api::conditions::run::reason;
+use buildplane_api::names::{CrRef, PlaneId};
 use buildplane_api::run::{ResourceReference, RunPhase, WorkflowRunStatus};
 use buildplane_argo::Workflow;
 use jiff::Timestamp;
@@ -21,6 +22,8 @@ use super::workload;
 
 /// How soon a run is looked at again although its watch is silent.
 const RECHECK: Duration = Duration::from_mins(1);
+/// How soon a run that is followed is looked at without a reason: a deletion of its plane object may have been missed.
+const LOOK: Duration = Duration::from_mins(5);
 
 pub(super) async fn observe(
     run: &WorkflowRun,
@@ -36,28 +39,80 @@ pub(super) async fn observe(
         return lost(run, "the run's notes of where it runs cannot be read", context).await;
     };
     let namespace = reference.namespace.clone().unwrap_or_default();
-    let mut plane_id = recorded_id;
-    let mut key = context.watches.key(&cr, &plane_id, &namespace);
-    let mut view = context.watches.ensure(key.clone(), object.clone());
-    if !view.is_synced() {
-        // The plane object may have been given another plane id since.
-        let current = plane::current_id(&context.client, &cr).await;
-        match current.map_err(|source| RunError::ReadPlane(Box::new(source)))? {
-            Some(current) if current != plane_id => {
-                plane_id = current;
-                key = context.watches.key(&cr, &plane_id, &namespace);
-                view = context.watches.ensure(key.clone(), object.clone());
-            }
-            Some(_) | None => {}
-        }
-    }
+    // The plane object may be gone, or have been given another plane id since.
+    let current = plane::current_id(&context.client, &cr).await;
+    let Some(plane_id) = current.map_err(|source| RunError::ReadPlane(Box::new(source)))? else {
+        return orphaned(run, &cr, context).await;
+    };
+    context.orphans.forget(&object);
+    let key = context.watches.key(&cr, &plane_id, &namespace);
+    let view = context.watches.ensure(key.clone(), object.clone());
     context.watches.release(&object, Some(&key));
     let remote = Remote::new(context.gateway.plane(&plane_id, &cr), context.timings.request);
     match view.get(&namespace, &reference.name) {
         Some(workflow) => see(run, reference, &workflow, &remote, &collection, context).await,
         None if !view.is_synced() => Ok(Action::requeue(RECHECK)),
+        None if plane_id != recorded_id => {
+            moved(run, reference, &remote, &collection, (&recorded_id, &plane_id), context).await
+        }
         None => vanished(run, reference, &remote, &collection, context).await,
     }
+}
+
+/// The plane object is gone, and with it the only way to the run. It may be about to be made anew; that is waited for, but
+/// not for ever.
+async fn orphaned(run: &WorkflowRun, cr: &CrRef, context: &Arc<Context>) -> Result<Action, RunError> {
+    let object = ObjectRef::from_obj(run);
+    let plane = plane::describe(cr);
+    let patience = context.timings.run_cleanup;
+    let left = patience.saturating_sub(context.orphans.waited(object.clone()));
+    let now = Timestamp::now();
+    if !left.is_zero() && !run.spec.cancel {
+        let message = format!(
+            "{plane}, on which the run was started, is deleted; unless it is made anew within {} s the run ends as failed",
+            patience.as_secs()
+        );
+        write(run, tell(run, State::Orphaned { message }, now), context).await?;
+        return Ok(Action::requeue(left));
+    }
+    let (phase, why) = if run.spec.cancel {
+        (RunPhase::Canceled, reason::WORKFLOW_CANCELED)
+    } else {
+        (RunPhase::Failed, reason::BUILD_PLANE_DELETED)
+    };
+    let message = format!(
+        "{plane}, on which the run was started, is deleted: what became of the run is not known, and what it still does there \
+         goes on until it ends by itself"
+    );
+    write(run, tell(run, State::Ended { phase, reason: why, message }, now), context).await?;
+    context.orphans.forget(&object);
+    context.watches.release(&object, None);
+    Ok(Action::await_change())
+}
+
+/// The plane object names another plane, where the watch knows no such Workflow. Both ids may be names of one cluster.
+async fn moved(
+    run: &WorkflowRun,
+    reference: &ResourceReference,
+    remote: &Remote,
+    collection: &str,
+    (from, to): (&PlaneId, &PlaneId),
+    context: &Arc<Context>,
+) -> Result<Action, RunError> {
+    let found = remote.find(collection, &reference.name).await;
+    if found.map_err(|source| RunError::ReadRemote(Box::new(source)))?.is_some() {
+        return vanished(run, reference, remote, collection, context).await;
+    }
+    let message = format!(
+        "the build plane's id was changed from {from} to {to}, where there is no Workflow {}/{}: what became of the run is not \
+         known; create the run again",
+        reference.namespace.as_deref().unwrap_or_default(),
+        reference.name
+    );
+    let ended = State::Ended { phase: RunPhase::Failed, reason: reason::BUILD_PLANE_DELETED, message };
+    write(run, tell(run, ended, Timestamp::now()), context).await?;
+    context.watches.release(&ObjectRef::from_obj(run), None);
+    Ok(Action::await_change())
 }
 
 /// The watch knows no such Workflow. That alone ends no run: the plane is asked once more, directly.
@@ -134,7 +189,7 @@ async fn see(
         context.watches.release(&ObjectRef::from_obj(run), None);
     }
     context.retries.forget(&ObjectRef::from_obj(run));
-    Ok(Action::await_change())
+    if seen.phase.is_final() { Ok(Action::await_change()) } else { Ok(Action::requeue(LOOK)) }
 }
 
 /// What has to change in the Workflow's spec for the run to be held, let go or ended.

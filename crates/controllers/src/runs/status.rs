@@ -23,6 +23,8 @@ pub(super) enum State<'a> {
     Started { plane: &'a str },
     /// What the engine says, and what became of the Workload.
     Seen { seen: &'a Seen, workload: Option<Verdict> },
+    /// Its plane object is gone; it may come back.
+    Orphaned { message: String },
     /// It is over without the engine saying so.
     Ended { phase: RunPhase, reason: &'static str, message: String },
 }
@@ -77,6 +79,13 @@ pub(super) fn tell(object: &WorkflowRun, state: State<'_>, now: Timestamp) -> To
             pending(&mut conditions, &message);
         }
         State::Seen { seen, workload } => see(object, &mut status, &mut conditions, seen, workload, now),
+        State::Orphaned { message } => {
+            let unknown = Verdict::unknown(reason::BUILD_PLANE_DELETED, message.clone());
+            conditions.set(run::WORKFLOW_RUNNING, unknown);
+            let verdict = Verdict::fails(reason::BUILD_PLANE_DELETED, message);
+            conditions.set(run::WORKFLOW_COMPLETED, verdict.clone());
+            conditions.set(run::READY, verdict);
+        }
         State::Ended { phase, reason, message } => {
             end(&mut status, &mut conditions, phase, reason, &message, now);
         }

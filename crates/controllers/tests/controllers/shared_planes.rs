@@ -1,10 +1,10 @@
 //! One plane for the runs of several namespaces.
 
-use buildplane_api::run::WorkflowRunStatus;
+use buildplane_api::run::{RunPhase, WorkflowRunStatus};
 use buildplane_api::{BuildPlane, ClusterBuildPlane, Workflow, WorkflowRun};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
@@ -207,4 +207,54 @@ async fn two_tenants_of_one_plane_use_their_own_secret_stores() {
     let refused = until(&world, "org", "run-2", "Ready", "False/NotAdmitted").await;
     let ready = refused.conditions.iter().find(|condition| condition.type_ == "Ready").expect("Ready");
     assert!(ready.message.contains("must be ClusterSecretStore org-secrets"), "{}", ready.message);
+}
+
+async fn delete_cluster_plane(world: &World) {
+    let planes = Api::<ClusterBuildPlane>::all(world.control.clone());
+    planes.delete("default", &DeleteParams::default()).await.expect("deleted");
+    eventually("the plane is gone", async || {
+        planes.get_opt("default").await.expect("an answer").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_end_when_their_plane_is_deleted_and_go_without_it() {
+    let world = shared().await;
+    started(&world, "run-1").await;
+    delete_cluster_plane(&world).await;
+    for namespace in NAMESPACES {
+        let ended = eventually("the run fails", async || {
+            let status = status(&world, namespace, "run-1").await;
+            (status.phase == Some(RunPhase::Failed)).then_some(status)
+        })
+        .await;
+        assert_eq!(told(&ended.conditions, "Ready"), "False/BuildPlaneDeleted");
+        assert!(ended.completed_at.is_some());
+        let runs = Api::<WorkflowRun>::namespaced(world.control.clone(), &real(namespace));
+        runs.delete("run-1", &DeleteParams::default()).await.expect("deleted");
+        eventually("the run is gone", async || {
+            runs.get_opt("run-1").await.expect("an answer").is_none().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_go_on_when_their_plane_is_made_anew_or_given_another_id() {
+    let world = shared().await;
+    started(&world, "run-1").await;
+    delete_cluster_plane(&world).await;
+    connected_cluster_plane(&world).await;
+    engine_says(&world, "org", "run-1", &json!({"phase": "Succeeded"})).await;
+    until(&world, "org", "run-1", "Ready", "True/WorkflowSucceeded").await;
+
+    let planes = Api::<ClusterBuildPlane>::all(world.control.clone());
+    let patch = Patch::Merge(json!({"spec": {"planeID": "moved"}}));
+    planes.patch("default", &PatchParams::default(), &patch).await.expect("the plane");
+    let key = "buildplane/moved/_cluster/default";
+    eventually("the plane is registered", async || world.gateway.registered(key)).await;
+    world.gateway.connect(key);
+    engine_says(&world, "team", "run-1", &json!({"phase": "Succeeded"})).await;
+    until(&world, "team", "run-1", "Ready", "True/WorkflowSucceeded").await;
 }
