@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help setup setup-test build demo test conformance check soak fuzz install generate
+.PHONY: help setup setup-test build demo test conformance check soak fuzz bench bench-tunnel install generate
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,13 @@ fuzz: ## fuzz everything that strangers write and we read, a minute each
 	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --target-dir $(CARGO_TARGET_DIR)/fuzz $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
 	done
+
+bench: bench-tunnel ## measure everything that has a number to keep
+
+bench-tunnel: setup ## measure the tunnel beside a bare chain and upstream's protocol; writes target/bench/tunnel.json
+	$(CARGO) build --release --locked --package buildplane-cli --package buildplane-bench
+	$(CARGO_TARGET_DIR)/release/buildplane-bench tunnel --buildplane $(CARGO_TARGET_DIR)/release/buildplane \
+	  --output $(CARGO_TARGET_DIR)/bench/tunnel.json
 
 generate: ## write the generated files anew
 	$(CARGO) run --quiet --package xtask -- generate

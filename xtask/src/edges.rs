@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("apimachinery", &["expr"]),
     ("apiserver", &["apimachinery", "serve", "store", "tls"]),
     ("argo", &[]),
+    ("bench", &["*"]),
     ("cli", &["*"]),
     ("controllers", &["admission", "api", "argo", "template"]),
     ("engine", &["argo"]),
