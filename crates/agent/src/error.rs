@@ -24,6 +24,12 @@ pub enum Error {
         /// Its size.
         n_bytes: usize,
     },
+    /// The name to verify in the local API's certificate is none.
+    #[error("{name:?}, the kubeconfig's tls-server-name, is no name of a server")]
+    ServerName {
+        /// What stands there.
+        name: String,
+    },
     /// The health listener failed.
     #[error("the health listener failed")]
     Health(#[source] std::io::Error),

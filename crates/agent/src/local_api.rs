@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -19,11 +19,16 @@ use buildplane_tunnel::BoxError;
 
 use crate::error::Error;
 
+mod connections;
+
+pub(crate) use connections::ApiBody;
+use connections::Connections;
+
 /// A request's body on its way to the local API.
 pub(crate) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// An answer that is awaited. Boxed, because the compiler cannot prove the service's own future to be `Send`.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, BoxError>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<ApiBody>, BoxError>> + Send>>;
 
 /// Connections are left to rest shorter than API servers leave them open.
 const IDLE: Duration = Duration::from_mins(1);
@@ -32,7 +37,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A client of the local API.
 #[derive(Clone)]
 pub(crate) struct LocalApi {
-    service: BoxCloneSyncService<Request<RequestBody>, Response<Incoming>, BoxError>,
+    service: BoxCloneSyncService<Request<RequestBody>, Response<ApiBody>, BoxError>,
     scheme: Scheme,
     authority: Authority,
     /// What the cluster's URL has before the API's own paths, without a slash at its end.
@@ -40,8 +45,8 @@ pub(crate) struct LocalApi {
 }
 
 impl LocalApi {
-    /// HTTP/1.1, a connection for each request in flight: a stream that is not read holds up no other, and a request
-    /// that is cancelled is seen as a closed connection.
+    /// HTTP/2 where the server speaks it, and HTTP/1.1 with a connection for each request in flight where it does not.
+    /// Either way a stream that is not read holds up no other, and a request that is canceled ends at the server.
     pub(crate) fn new(config: &kube::Config) -> Result<Self, Error> {
         if config.accept_invalid_certs {
             return Err(Error::UnverifiedLocalApi);
@@ -50,11 +55,19 @@ impl LocalApi {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
-        let tls = config.rustls_https_connector_with_connector(tcp).map_err(Error::LocalApi)?;
-        let client = Client::builder(TokioExecutor::new())
+        let http1 = config.rustls_https_connector_with_connector(tcp.clone()).map_err(Error::LocalApi)?;
+        let http1 = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .build::<_, RequestBody>(tls);
+            .build::<_, RequestBody>(http1);
+        let tls = config.rustls_client_config().map_err(Error::LocalApi)?;
+        let mut connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        if let Some(name) = &config.tls_server_name {
+            let name =
+                name.clone().try_into().map_err(|_invalid| Error::ServerName { name: name.clone() })?;
+            connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
+        }
+        let client = Connections::new(connector.enable_all_versions().wrap_connector(tcp), http1);
         let service = ServiceBuilder::new()
             .option_layer(config.auth_layer().map_err(Error::LocalApi)?)
             .layer(config.extra_headers_layer().map_err(Error::LocalApi)?)

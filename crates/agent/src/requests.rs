@@ -17,7 +17,7 @@ use buildplane_wire::{
 };
 
 use crate::failure::{Body, Failure};
-use crate::local_api::{LocalApi, RequestBody};
+use crate::local_api::{ApiBody, LocalApi, RequestBody};
 use crate::metrics::{Code, Metrics};
 use crate::policy::{Allowed, Policy};
 use crate::until::Until;
@@ -140,7 +140,7 @@ impl Requests {
         }
     }
 
-    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, request: Request<RequestBody>) -> Result<Response<ApiBody>, Failure> {
         self.api.send(request).await.map_err(|error| {
             tracing::warn!(error = &*error as &dyn std::error::Error, "the local API did not answer");
             let message = "the build plane's API cannot be reached by its agent";
@@ -201,7 +201,7 @@ fn full(body: impl Into<Bytes>) -> RequestBody {
 }
 
 /// What of the local API's answer enters the tunnel.
-fn relay(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+fn relay(response: Response<ApiBody>) -> Result<Response<ApiBody>, Failure> {
     let (mut head, body) = response.into_parts();
     let status = head.status;
     if status.is_informational() || (status.is_redirection() && status != StatusCode::NOT_MODIFIED) {

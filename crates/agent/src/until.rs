@@ -3,17 +3,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use buildplane_tunnel::BoxError;
 use buildplane_wire::Endless;
 
+use crate::local_api::ApiBody;
+
 /// A response of the local API. One without an end of its own ends when the connection is left, which would otherwise
 /// wait for it.
 #[derive(Debug)]
 pub(crate) struct Until {
-    body: Incoming,
+    body: ApiBody,
     leave: Option<(Endless, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
 
@@ -22,7 +23,7 @@ pub(crate) struct Until {
 struct Leaving;
 
 impl Until {
-    pub(crate) fn new(body: Incoming, endless: Option<Endless>, leave: &CancellationToken) -> Self {
+    pub(crate) fn new(body: ApiBody, endless: Option<Endless>, leave: &CancellationToken) -> Self {
         let leave = endless.map(|endless| (endless, Box::pin(leave.clone().cancelled_owned())));
         Self { body, leave }
     }

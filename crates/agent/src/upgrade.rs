@@ -19,7 +19,7 @@ use buildplane_tunnel::{Carried, Patience, splice, websocket_accept, websocket_k
 use buildplane_wire::{self as wire, Attributes, PROTOCOL_SPDY, PROTOCOL_WEBSOCKET, Subprotocols};
 
 use crate::failure::{Body, Failure};
-use crate::local_api::RequestBody;
+use crate::local_api::{ApiBody, RequestBody};
 
 /// The gateway is the less patient of the two, and says so when it ends a stream.
 const PATIENCE: Patience = Patience { linger: Duration::from_secs(5), stalled: Duration::from_hours(1) };
@@ -101,7 +101,7 @@ pub(crate) enum Answered {
         api: OnUpgrade,
     },
     /// It answered as to any request.
-    Refused(Response<Incoming>),
+    Refused(Response<ApiBody>),
 }
 
 /// Reads the answer to a handshake: only a whole 101 is an upgrade. A success that is none cannot be told to the
@@ -109,7 +109,7 @@ pub(crate) enum Answered {
 pub(crate) fn read_answer(
     asked: &Asked,
     accept: &HeaderValue,
-    mut answer: Response<Incoming>,
+    mut answer: Response<ApiBody>,
 ) -> Result<Answered, Failure> {
     let bad = |message: String| Err(Failure::new(StatusCode::BAD_GATEWAY, message));
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -333,9 +333,7 @@ async fn a_forged_gateway_poses_as_nobody_else() {
     assert_eq!(forged.backend.seen.requests().len(), before, "it reached the cluster");
     assert_eq!(forged.send("GET", &pods, hostile, "").await.0, 200);
     let (_, arrived) = forged.backend.seen.requests().pop().unwrap();
-    let mut names: Vec<&str> = arrived.keys().map(http::HeaderName::as_str).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["host"], "{arrived:?}");
+    assert!(arrived.is_empty(), "{arrived:?}");
 }
 
 #[tokio::test]
