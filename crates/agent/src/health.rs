@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::StatusCode;
 use prometheus_client::registry::Registry;
@@ -136,6 +139,16 @@ pub(crate) fn router(metrics: &Metrics, health: &Health) -> Router {
         .route("/healthz", get(move || async move { live.live() }))
         .route("/readyz", get(move || async move { ready.ready() }))
         .route("/metrics", get(scrape))
+        .layer(middleware::from_fn(addressed_here))
+}
+
+/// Nobody needs a credential here, so at least a page in a browser must not get in by a name of its own.
+async fn addressed_here(request: Request, next: Next) -> Response {
+    if buildplane_serve::is_addressed_here(&request, &[]) {
+        return next.run(request).await;
+    }
+    let message = "this listener is not known by that name; ask it by its address";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::StatusCode;
 use prometheus_client::registry::Registry;
@@ -32,7 +35,7 @@ impl Readiness {
     }
 }
 
-pub(crate) fn router(readiness: Readiness, metrics: &Metrics) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: &Metrics, names: Arc<[String]>) -> Router {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let registry = Arc::new(registry);
@@ -47,4 +50,14 @@ pub(crate) fn router(readiness: Readiness, metrics: &Metrics) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(move || async move { readiness.answer() }))
         .route("/metrics", get(scrape))
+        .layer(middleware::from_fn_with_state(names, addressed_here))
+}
+
+/// Nobody needs a credential here, so at least a page in a browser must not get in by a name of its own.
+async fn addressed_here(State(names): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    if buildplane_serve::is_addressed_here(&request, &names) {
+        return next.run(request).await;
+    }
+    let message = "this listener is not known by that name; ask it by its address";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
 }

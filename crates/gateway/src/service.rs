@@ -79,12 +79,13 @@ impl<L: Listener> Gateway<L> {
         let sweep = config.limits.sweep;
         let upgraded = TaskTracker::new();
         let internal = internal(&config, &registry, &upgraded, stop.clone());
+        let names: Arc<[String]> = config.hosts.into();
         let agents = Arc::new(Agents {
             registry: Arc::clone(&registry),
             settings: config.tunnel,
             upstream: config.upstream_agents,
             metrics: config.metrics.clone(),
-            hosts: config.hosts.into(),
+            hosts: Arc::clone(&names),
             slots: Arc::new(Semaphore::new(n_agents.min(Semaphore::MAX_PERMITS))),
             settled: Instant::now() + config.limits.settle,
             tasks: tunnels.clone(),
@@ -94,7 +95,7 @@ impl<L: Listener> Gateway<L> {
 
         let mut parts = JoinSet::new();
         if let Some(listener) = config.health {
-            let router = health::router(readiness.clone(), &config.metrics);
+            let router = health::router(readiness.clone(), &config.metrics, names);
             let served = serve_plain(listener, router, ServeLimits::default(), tunnels_close.clone());
             parts.spawn(async move { part("health", served.await) });
         }

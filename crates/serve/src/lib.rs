@@ -5,10 +5,12 @@
 
 mod accept;
 mod connection;
+mod host;
 mod limits;
 mod listener;
 
 pub use accept::{serve, serve_plain};
 pub use connection::{BoxError, PeerAddr};
+pub use host::is_addressed_here;
 pub use limits::Limits;
 pub use listener::Listener;

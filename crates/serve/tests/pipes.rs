@@ -1,5 +1,4 @@
 //! The same accept loop over pipes in memory, as a simulation runs it.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::io;
 use std::net::SocketAddr;

@@ -245,6 +245,9 @@ async fn an_authority_that_cannot_be_read_is_never_overwritten() {
     assert_eq!(backend.seen.secret("cluster-agent-tls"), None);
     assert!(plain(address, "/readyz").await.starts_with("HTTP/1.1 503"));
     assert!(plain(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert!(plain_by(address, "evil.example", path).await.starts_with("HTTP/1.1 421"), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -384,9 +387,13 @@ async fn an_agent_believes_its_own_gateway_only() {
 
 /// A request without TLS, as a kubelet's probe sends it.
 pub(crate) async fn plain(address: std::net::SocketAddr, path: &str) -> String {
+    plain_by(address, &address.to_string(), path).await
+}
+
+async fn plain_by(address: std::net::SocketAddr, host: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
