@@ -4,6 +4,7 @@
 
 mod cluster;
 mod gateway;
+mod idempotency;
 mod leader;
 mod planes;
 mod replicas;
