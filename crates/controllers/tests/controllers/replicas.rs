@@ -105,7 +105,10 @@ async fn what_keeps_agents_away_is_told_with_what_to_do() {
         .says(KEY, json!({"unadmitted": [{"instance": "a", "version": "1", "message": "not on the list"}]}));
     let status = until(&world, "bp", "Ready", "False/NotAdmittedByPlane").await;
     let told = message(&status, "AgentConnected");
-    assert!(told.contains("buildplane/org/bp") && told.contains("not on the list"), "{told}");
+    assert!(
+        told.contains(&crate::cluster::named("buildplane/org/bp")) && told.contains("not on the list"),
+        "{told}"
+    );
     until_event(&world, "bp", "NotAdmittedByPlane").await;
 
     let at = "2026-01-01T00:00:00Z";
