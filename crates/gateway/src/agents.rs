@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::get;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +17,17 @@ use tokio_util::task::TaskTracker;
 use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_tls::{PeerCertificates, PlaneSan};
 use buildplane_tunnel::{Accepted, Settings, Upgrade, UpgradeError, json};
-use buildplane_wire::{AgentHello, CanonicalQuery};
+use buildplane_wire::{AgentHello, CanonicalQuery, GATEWAY_INSTANCE};
 
 use crate::internal::check_host;
 use crate::metrics::{Metrics, Reason};
+use crate::peers::Peers;
 use crate::registry::{Link, NotAdmitted, PlaneKey, Registry, Speaker};
 use crate::status::Failure;
+
+mod tell;
+
+use tell::tell_replicas;
 
 /// Planes that a certificate names and whose owners are told of its misuse.
 const MAX_NAMED: usize = 8;
@@ -31,6 +36,7 @@ const MAX_NAMED: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Agents {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) settings: Settings,
     /// Present where agents that speak upstream's protocol may connect.
     pub(crate) upstream: Option<json::Settings>,
@@ -51,7 +57,10 @@ pub(crate) fn router(agents: Arc<Agents>) -> Router {
 async fn connect(State(agents): State<Arc<Agents>>, mut request: Request) -> Response<Body> {
     match agents.admit(&mut request) {
         Ok((hello, upgrade, slot)) => {
-            let (response, accepted) = upgrade.accept();
+            let (mut response, accepted) = upgrade.accept();
+            if let Ok(instance) = HeaderValue::try_from(agents.peers.instance()) {
+                response.headers_mut().insert(GATEWAY_INSTANCE, instance);
+            }
             let shared = Arc::clone(&agents);
             agents.tasks.spawn(async move { shared.run(hello, accepted, slot).await });
             response
@@ -230,7 +239,15 @@ impl Agents {
         let streams = link.handle.streams();
         tracing::info!(plane = %link.plane.id, instance, version, streams, "agent connected");
         self.registry.connect(&link);
-        let ended = driver.run(link.closing.clone()).await;
+        let replicas = self.peers.replicas();
+        let ended = {
+            let mut driver = std::pin::pin!(driver.run(link.closing.clone()));
+            tokio::select! {
+                ended = driver.as_mut() => ended,
+                // Upstream's agents know of one gateway alone.
+                () = tell_replicas(&link.handle, replicas), if streams => driver.await,
+            }
+        };
         self.registry.disconnect(&link);
         self.metrics.connections.dec();
         let error = ended.as_ref().err().map(|error| error as &dyn std::error::Error);

@@ -3,11 +3,13 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
 use buildplane_api::names::CrRef;
 use buildplane_tls::PeerCertificates;
 use buildplane_wire::Verb;
 
+use crate::peers::GATEWAYS;
 use crate::status::Failure;
 
 mod reviews;
@@ -15,15 +17,17 @@ mod reviews;
 pub use reviews::{AUDIENCE, ControlPlane};
 
 /// Who calls the internal listener, proven by a client certificate or by a token that the control plane knows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Caller {
     /// The certificate's common name, or the user of the token.
     pub user: String,
     /// The certificate's organizations, or the groups of the token.
     pub groups: Vec<String>,
     /// The user's uid, where the control plane says one.
+    #[serde(default)]
     pub uid: Option<String>,
     /// What else it says of the user.
+    #[serde(default)]
     pub extra: reviews::Extra,
 }
 
@@ -37,6 +41,14 @@ impl Caller {
             uid: None,
             extra: reviews::Extra::new(),
         })
+    }
+}
+
+impl Caller {
+    /// Being a replica of the gateway is proven by a certificate alone: no token and nobody's word puts a caller into
+    /// their group.
+    pub(crate) fn disown_replicas(&mut self) {
+        self.groups.retain(|group| group != GATEWAYS);
     }
 }
 

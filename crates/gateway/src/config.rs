@@ -11,6 +11,7 @@ use buildplane_tunnel::{Settings, json};
 use crate::authorize::{Authorizer, ControlPlane};
 use crate::limits::Fairness;
 use crate::metrics::Metrics;
+use crate::peers::PeersConfig as Peers;
 
 /// Where agents connect.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ pub struct Config<L: Listener = TcpListener> {
     pub health: Option<TcpListener>,
     /// The host names under which the TLS listeners answer, beside IP addresses; requests for any other are misdirected.
     pub hosts: Vec<String>,
+    /// How to find the other replicas; none where this one is alone.
+    pub peers: Option<Peers>,
+    /// Where agents reach this replica and no other, `wss://host:port/ws`; none where there is only the address that all
+    /// replicas share.
+    pub advertise: Option<String>,
     /// The tunnel's limits and timing.
     pub tunnel: Settings,
     /// Limits and timing of agents of OpenChoreo v0.16 and v0.17, which speak another protocol; absent, they are refused.

@@ -17,8 +17,10 @@ const MAX_MESSAGE: usize = 512;
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type")]
 pub(crate) enum Event<'a> {
-    Hello { instance: &'a str },
-    Status(Status),
+    Hello { instance: &'a str, replicas: &'a [ReplicaEntry] },
+    Replicas { replicas: &'a [ReplicaEntry] },
+    Removed(Removed<'a>),
+    Status(Box<Status>),
     Refused(Refused<'a>),
     Ping {},
 }
@@ -31,6 +33,48 @@ impl Event<'_> {
         line.push(b'\n');
         line.into()
     }
+}
+
+/// A replica of the gateway that is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ReplicaEntry {
+    pub(crate) instance: String,
+    /// The base URL of its internal API, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// Where agents reach it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+}
+
+/// A custom resource was removed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Removed<'a> {
+    plane_type: &'static str,
+    #[serde(rename = "planeID")]
+    plane_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Removed<'a> {
+    pub(crate) fn new(plane_id: &'a PlaneId, cr: &'a CrRef) -> Self {
+        Self {
+            plane_type: cr.plane_type().as_str(),
+            plane_id: plane_id.as_str(),
+            namespace: cr.namespace(),
+            name: cr.name(),
+        }
+    }
+}
+
+/// Since when a custom resource is bound to its cluster, and what its CA was then: replicas agree on the oldest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BindingStatus {
+    pub(crate) since: String,
+    pub(crate) trust: String,
 }
 
 /// Who is connected for one custom resource.
@@ -50,6 +94,8 @@ pub(crate) struct Status {
     /// The cluster that serves it: the one it is pinned to, or that of the first agent.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub(crate) cluster_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) binding: Option<BindingStatus>,
     pub(crate) agents: Vec<Agent>,
     pub(crate) unadmitted: Vec<Unadmitted>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +118,7 @@ impl Status {
             connected_agents: agents.len(),
             last_seen: last_seen.map(rfc3339),
             cluster_id: None,
+            binding: None,
             agents,
             unadmitted: Vec::new(),
             refusal: None,

@@ -13,6 +13,7 @@ use buildplane_tls::PeerCertificates;
 
 use crate::authorize::{Caller, ControlPlane};
 use crate::metrics::Reason;
+use crate::peers::{Forwarder, believed};
 use crate::proxy::{PREFIX, Proxy};
 use crate::status::Failure;
 
@@ -20,6 +21,7 @@ use crate::status::Failure;
 #[derive(Clone)]
 pub(crate) struct Internal {
     pub(crate) proxy: Arc<Proxy>,
+    pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) planes: Router,
     /// Knows whose tokens are whose.
     pub(crate) control_plane: Option<Arc<ControlPlane>>,
@@ -40,6 +42,18 @@ impl Internal {
             }
         };
         if request.uri().path().starts_with(PREFIX) {
+            let caller = match believed(&caller, request.headers()) {
+                Err(failure) => return failure.into_response(),
+                // Another replica has found that the agent is here: if it has gone since, the caller tries again.
+                Ok(Some(caller)) => caller,
+                Ok(None) => {
+                    let way = self.forwarder.way(request.uri());
+                    if !way.is_empty() {
+                        return self.forwarder.forward(&way, &caller, request).await;
+                    }
+                    caller
+                }
+            };
             return self.proxy.forward(&caller, request).await;
         }
         request.extensions_mut().insert(caller);
@@ -65,9 +79,11 @@ impl Internal {
             nobody("a client certificate that names a user, or a bearer token, is required")
         })?;
         let caller = control_plane.review_token(token).await?;
-        caller.ok_or_else(|| {
+        let mut caller = caller.ok_or_else(|| {
             nobody("the bearer token is nobody's, has ended, or was not made for this gateway")
-        })
+        })?;
+        caller.disown_replicas();
+        Ok(caller)
     }
 }
 

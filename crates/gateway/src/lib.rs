@@ -6,6 +6,8 @@
 //!  callers ── /api/proxy/… ──▶ proxy ─────────────┘──▶ an HTTP/2 stream in one of them
 //! ```
 //!
+//! A request for a custom resource that has no agent here goes to a replica that has one, if there is one (`peers`).
+//!
 //! The gateway opens no connection to any plane, reads no Secret and no custom resource: controllers register each custom
 //! resource with its CA bundle. A connection may speak for a custom resource exactly as long as its leaf verifies against
 //! that resource's CA alone; this is judged when the agent connects, when a registration changes, and as time passes.
@@ -21,6 +23,7 @@ mod health;
 mod internal;
 mod limits;
 mod metrics;
+mod peers;
 mod planes;
 mod proxy;
 mod registry;
@@ -32,4 +35,5 @@ pub use config::{AgentListener, Config, InternalListener, Limits};
 pub use error::Error;
 pub use limits::Fairness;
 pub use metrics::Metrics;
+pub use peers::{Address, Discovery, GATEWAYS, InvalidAddress, PeersConfig as Peers};
 pub use service::Gateway;

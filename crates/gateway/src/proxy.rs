@@ -32,8 +32,8 @@ use body::{Limited, Relayed, Upload, Watch};
 use carry::Carry;
 pub(crate) use carry::Limits as CarryLimits;
 use exchange::{Exchanged, Outgoing, empty, exchange};
-pub(crate) use target::PREFIX;
-use target::{Target, check_method};
+use target::check_method;
+pub(crate) use target::{PREFIX, Target};
 use upgrade::Asked;
 
 /// What proxying works with.

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use buildplane_api::names::CrRef;
 use buildplane_tls::{PeerCertificates, TrustAnchors, verify_client};
 
-use crate::events::{Event, PlaneStatus, Refused};
+use crate::events::{Event, PlaneStatus, Refused, Removed};
 
 mod refusal;
 mod route;
@@ -22,6 +22,7 @@ pub(crate) use refusal::NotAdmitted;
 pub(crate) use route::{Admission, Link, Route};
 use speaker::Verdict;
 pub(crate) use speaker::{PlaneKey, Speaker};
+pub(crate) use state::Binding;
 use state::{Registration, State};
 
 /// Events that a watcher may be behind before it is cut off and has to begin anew.
@@ -119,11 +120,26 @@ impl Registry {
         };
         known.route.replace(Vec::new());
         state.registrations.remove(cr);
+        self.publish(Event::Removed(Removed::new(&plane.id, cr)).line());
         write(&self.routes).remove(cr);
         if let Some(found) = state.planes.get_mut(plane) {
             found.crs.remove(cr);
         }
         state.forget_if_empty(plane);
+    }
+
+    /// Another replica's word on which cluster serves a custom resource: the older binding holds, so that all replicas
+    /// come to the same. `trust` says which CA theirs was made under; one made under another says nothing.
+    pub(crate) fn adopt(&self, plane: &PlaneKey, cr: &CrRef, theirs: Binding, trust: &str) {
+        let mut state = self.lock();
+        let Some(known) = state.registrations.get_mut(cr).filter(|known| known.route.plane == *plane) else {
+            return;
+        };
+        if known.adopt(theirs, trust) {
+            state.judge(cr, SystemTime::now());
+            state.close_orphans(plane);
+            self.announce(&state, cr);
+        }
     }
 
     /// Judges who connects, before the connection is accepted.
@@ -189,8 +205,7 @@ impl Registry {
             }
             told.n_refusals += 1;
         }
-        let line = Event::Refused(Refused::new(plane, refused.reason(), &refused.to_string())).line();
-        let _nobody_watches = self.events.send(line);
+        self.publish(Event::Refused(Refused::new(plane, refused.reason(), &refused.to_string())).line());
         let mut state = self.lock();
         for (cr, message) in refused.concerns() {
             let Some(registration) = state.registrations.get_mut(&cr) else { continue };
@@ -300,9 +315,14 @@ impl Registry {
         connected.iter().map(|key| self.plane_status(key, None)).collect()
     }
 
+    /// Sends watchers a line.
+    pub(crate) fn publish(&self, line: Bytes) {
+        let _nobody_watches = self.events.send(line);
+    }
+
     fn announce(&self, state: &State, cr: &CrRef) {
         if let Some(line) = state.status_line(cr) {
-            let _nobody_watches = self.events.send(line);
+            self.publish(line);
         }
     }
 

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::health::{self, Readiness};
 use crate::internal::Internal;
 use crate::limits::Shares;
+use crate::peers::{self, Forwarder, Peers};
 use crate::planes::{self, Planes};
 use crate::proxy::{CarryLimits, Proxy};
 use crate::registry::{self, Registry};
@@ -78,10 +79,13 @@ impl<L: Listener> Gateway<L> {
         let n_agents = config.limits.agents;
         let sweep = config.limits.sweep;
         let upgraded = TaskTracker::new();
-        let internal = internal(&config, &registry, &upgraded, stop.clone());
+        let instance = uuid::Uuid::new_v4().to_string();
+        let peers = Arc::new(Peers::new(Arc::clone(&registry), instance, config.advertise.clone()));
+        let internal = internal(&config, &registry, &peers, &upgraded, &stop);
         let names: Arc<[String]> = config.hosts.into();
         let agents = Arc::new(Agents {
             registry: Arc::clone(&registry),
+            peers: Arc::clone(&peers),
             settings: config.tunnel,
             upstream: config.upstream_agents,
             metrics: config.metrics.clone(),
@@ -122,6 +126,13 @@ impl<L: Listener> Gateway<L> {
             tunnels_close.cancel();
             part("internal", served)
         });
+        if let Some(config) = config.peers {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                peers::run(config, peers, stop).await;
+                Ok(())
+            });
+        }
         let swept = stop.clone();
         parts.spawn(async move {
             keep_swept(&registry, sweep, &swept).await;
@@ -138,8 +149,9 @@ impl<L: Listener> Gateway<L> {
 fn internal<L: Listener>(
     config: &Config<L>,
     registry: &Arc<Registry>,
+    peers: &Arc<Peers>,
     upgraded: &TaskTracker,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) -> Internal {
     let control_plane = config.internal.control_plane.clone();
     let authorizer: Arc<dyn Authorizer> = Arc::new(Access {
@@ -149,7 +161,7 @@ fn internal<L: Listener>(
     let planes = planes::router(Arc::new(Planes {
         registry: Arc::clone(registry),
         authorizer: Arc::clone(&authorizer),
-        instance: uuid::Uuid::new_v4().to_string(),
+        peers: Arc::clone(peers),
         heartbeat: config.limits.heartbeat,
         shutdown: stop.clone(),
     }));
@@ -163,9 +175,15 @@ fn internal<L: Listener>(
         response_head: config.limits.response_head,
         carry: CarryLimits { drain: config.tunnel.drain, stalled: config.limits.stalled },
         upgraded: upgraded.clone(),
-        stop,
+        stop: stop.clone(),
     });
-    Internal { proxy, planes, control_plane, hosts: config.hosts.as_slice().into() }
+    let forwarder = Arc::new(Forwarder {
+        registry: Arc::clone(registry),
+        peers: Arc::clone(peers),
+        response_head: config.limits.response_head,
+        stop: stop.clone(),
+    });
+    Internal { proxy, forwarder, planes, control_plane, hosts: config.hosts.as_slice().into() }
 }
 
 /// Waits for every part; the first that ends, for whatever reason, ends the others.

@@ -53,6 +53,8 @@ pub(crate) fn gateway(
         },
         health: Some(asynchronous(health)?),
         hosts: GATEWAY_NAMES.map(str::to_owned).to_vec(),
+        peers: None,
+        advertise: None,
         tunnel: buildplane_tunnel::Settings::default(),
         upstream_agents: None,
         limits: buildplane_gateway::Limits::default(),

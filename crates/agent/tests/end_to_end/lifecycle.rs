@@ -265,7 +265,7 @@ async fn an_agent_returns_after_the_gateway_restarts() {
     eventually("the far end is let go", || backend.seen.n_watches() == 0).await;
     while lines.body.frame().await.is_some_and(|frame| frame.is_ok()) {}
 
-    rig.start_gateway().await;
+    rig.start_gateway();
     let mut lines = watch(&rig).await;
     assert_ne!(lines.next().await["instance"], before, "a watcher sees that it must register anew");
     let mut controller = rig.controller().await;

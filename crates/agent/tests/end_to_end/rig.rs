@@ -45,6 +45,8 @@ pub(crate) struct Rig {
     pub(crate) control_plane: Option<Arc<ControlPlane>>,
     limits: Limits,
     settings: Settings,
+    /// Its place among its replicas, where it has any.
+    pub(crate) replica: Option<crate::fleet::Place>,
     gateway: Option<(CancellationToken, tokio::task::JoinHandle<Result<(), buildplane_gateway::Error>>)>,
 }
 
@@ -53,6 +55,7 @@ impl Rig {
         Self::with(Limits { settle: Duration::ZERO, ..Limits::default() }).await
     }
 
+    #[expect(clippy::unused_async, reason = "a gateway can only start within a runtime")]
     pub(crate) async fn with(limits: Limits) -> Self {
         Self::asking(limits, None).await
     }
@@ -68,16 +71,41 @@ impl Rig {
             control_plane,
             limits,
             settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
+            replica: None,
             gateway: None,
         };
-        rig.start_gateway().await;
+        rig.start_gateway();
         rig
     }
 
+    /// One replica of several, whose gateway is not started yet.
+    pub(crate) fn replica(of: (&Authority, &Authority), place: crate::fleet::Place, limits: Limits) -> Self {
+        let copy = |ca: &Authority| Authority::from_pem(ca.cert_pem(), ca.key_pem()).unwrap();
+        Self {
+            agents: place.agents,
+            internal: place.internal,
+            gateway_ca: copy(of.0),
+            callers_ca: copy(of.1),
+            limits,
+            settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
+            control_plane: None,
+            replica: Some(place),
+            gateway: None,
+        }
+    }
+
     /// Starts a gateway, on the ports of the one before where there was one.
-    pub(crate) async fn start_gateway(&mut self) {
-        let agents = TcpListener::bind(self.agents).await.unwrap();
-        let internal = TcpListener::bind(self.internal).await.unwrap();
+    pub(crate) fn start_gateway(&mut self) {
+        // A replica has a runtime of its own, with which it can be killed.
+        let runtime = self.replica.as_mut().map(crate::fleet::Place::runtime);
+        let handle = runtime.unwrap_or_else(tokio::runtime::Handle::current);
+        let listen = |address: SocketAddr| {
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let _entered = handle.enter();
+            TcpListener::from_std(listener).unwrap()
+        };
+        let (agents, internal) = (listen(self.agents), listen(self.internal));
         self.agents = agents.local_addr().unwrap();
         self.internal = internal.local_addr().unwrap();
         let request = LeafRequest::server(&["gateway.test"], &["127.0.0.1".parse().unwrap()], HOUR);
@@ -94,6 +122,8 @@ impl Rig {
             },
             health: None,
             hosts: vec!["gateway.test".to_owned()],
+            peers: self.replica.as_ref().map(|place| place.peers(&self.gateway_ca, &self.callers_ca)),
+            advertise: self.replica.as_ref().and_then(crate::fleet::Place::advertised),
             tunnel: self.settings.clone(),
             upstream_agents: None,
             limits: self.limits.clone(),
@@ -101,7 +131,7 @@ impl Rig {
         };
         let shutdown = CancellationToken::new();
         let run = Gateway::new(config).unwrap().run(shutdown.clone());
-        self.gateway = Some((shutdown, tokio::spawn(run)));
+        self.gateway = Some((shutdown, handle.spawn(run)));
     }
 
     /// The gateway's metrics, as they are scraped.
@@ -117,6 +147,14 @@ impl Rig {
         let (shutdown, run) = self.gateway.take().unwrap();
         shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(20), run).await.expect("the gateway ends").unwrap().unwrap();
+    }
+
+    /// Ends the gateway at once: none of its tasks runs another step, and its sockets close.
+    pub(crate) fn kill_gateway(&mut self) {
+        self.gateway = None;
+        if let Some(place) = &mut self.replica {
+            place.kill();
+        }
     }
 
     /// An agent of plane `shared`, which runs until the guard is dropped.

@@ -3,7 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use buildplane_tls::{Authority, ClientIdentity, LeafRequest, PlaneSan};
@@ -58,14 +62,32 @@ impl Speaker {
 
     /// Connects, and answers every request with its instance.
     pub(crate) async fn connect(&self, rig: &Rig) -> Result<Spoken, (StatusCode, String)> {
+        let (told, _nobody_listens) = mpsc::channel(1);
+        self.connect_telling(rig, told).await
+    }
+
+    /// Connects, and passes on what the gateway says to the agent itself.
+    pub(crate) async fn connect_telling(
+        &self,
+        rig: &Rig,
+        told: mpsc::Sender<Value>,
+    ) -> Result<Spoken, (StatusCode, String)> {
         let headers = self.hello.headers();
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         let stream = rig.dial(&self.identity, CLAIM, &headers).await?;
         let instance = self.hello.instance.clone().unwrap();
-        let answers = tower::service_fn(move |_request| {
-            let instance = instance.clone();
-            async move { Ok::<_, Infallible>(Response::new(instance)) }
+        let answers = tower::service_fn(move |request: Request<Incoming>| {
+            let (instance, told) = (instance.clone(), told.clone());
+            async move {
+                if request.headers()["x-openchoreo-target"] == "agent" {
+                    assert_eq!((request.method().as_str(), request.uri().path()), ("PUT", "/replicas"));
+                    assert!(!request.headers().contains_key("x-openchoreo-cr"));
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let _nobody_listens = told.send(serde_json::from_slice(&body).unwrap()).await;
+                }
+                Ok::<_, Infallible>(Response::new(instance))
+            }
         });
         let stop = CancellationToken::new();
         let stopped = stop.clone();

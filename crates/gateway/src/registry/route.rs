@@ -65,6 +65,11 @@ impl Route {
         })
     }
 
+    /// Whether a request can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.admissions.load().iter().any(|admission| !admission.link.handle.is_closed())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.admissions.load().is_empty()
     }

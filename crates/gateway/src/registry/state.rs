@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use buildplane_api::names::CrRef;
 use buildplane_tls::TrustAnchors;
 
-use crate::events::{Event, Status, Unadmitted};
+use crate::events::{BindingStatus, Event, Status, Unadmitted};
 
 use super::refusal::{NotAdmitted, Refusal};
 use super::route::{Admission, Link, Route};
@@ -31,13 +31,26 @@ pub(super) struct Registration {
     /// The cluster that its owner pinned it to.
     pinned: Option<String>,
     /// The cluster of the first agent that was admitted.
-    bound: Option<String>,
+    bound: Option<Binding>,
     /// Connections whose certificate it accepts, and whose owner leaves it out.
     unserved: Vec<Arc<Link>>,
     refusal: Option<Refusal>,
     pub(super) last_seen: Option<Timestamp>,
     /// When a certificate begins or ends to be valid, which changes what was judged.
     recheck: Option<SystemTime>,
+}
+
+/// A cluster that was found to serve a custom resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) cluster: String,
+    pub(crate) since: Timestamp,
+}
+
+impl Binding {
+    fn is_older_than(&self, other: &Self) -> bool {
+        (self.since, &self.cluster) < (other.since, &other.cluster)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +76,9 @@ impl Registration {
     /// Takes what its owner says now. The cluster that was found stays bound, unless the CA became another one altogether
     /// or the owner names another cluster.
     pub(super) fn update(&mut self, anchors: TrustAnchors, pinned: Option<String>) {
-        if !self.anchors.shares_with(&anchors) || (pinned.is_some() && pinned != self.bound) {
+        let is_moved =
+            self.bound.as_ref().zip(pinned.as_ref()).is_some_and(|(bound, pinned)| bound.cluster != *pinned);
+        if is_moved || !self.anchors.shares_with(&anchors) {
             self.bound = None;
         }
         self.anchors = anchors;
@@ -72,7 +87,25 @@ impl Registration {
 
     /// The cluster that serves it, where that is known.
     pub(super) fn cluster(&self) -> Option<&str> {
-        self.pinned.as_deref().or(self.bound.as_deref())
+        self.pinned.as_deref().or_else(|| self.bound.as_ref().map(|bound| bound.cluster.as_str()))
+    }
+
+    /// Takes another replica's binding where it is older than the own. Returns whether anything changed.
+    pub(super) fn adopt(&mut self, theirs: Binding, trust: &str) -> bool {
+        let is_news = self.pinned.is_none()
+            && self.bound.as_ref().is_none_or(|ours| theirs.is_older_than(ours))
+            && trust == self.trust();
+        if is_news {
+            self.bound = Some(theirs);
+        }
+        is_news
+    }
+
+    /// Names the CA bundle, briefly.
+    fn trust(&self) -> String {
+        let mut fingerprints = self.anchors.fingerprints();
+        fingerprints.sort();
+        fingerprints.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// How many connections its CA vouches for.
@@ -139,7 +172,8 @@ impl Registration {
             Verdict::Admitted(verified) => {
                 recheck(verified.valid_until);
                 if self.cluster().is_none() {
-                    self.bound.clone_from(&link.speaker.cluster);
+                    let bind = |cluster| Binding { cluster, since: link.connected_at };
+                    self.bound = link.speaker.cluster.clone().map(bind);
                 }
                 Judged::Admitted
             }
@@ -220,6 +254,11 @@ impl Registration {
             .collect();
         Status {
             cluster_id: self.cluster().map(ToOwned::to_owned),
+            binding: self
+                .bound
+                .as_ref()
+                .filter(|_| self.pinned.is_none())
+                .map(|bound| BindingStatus { since: bound.since.to_string(), trust: self.trust() }),
             unadmitted: unadmitted.into_iter().collect(),
             refusal: self.refusal.as_ref().map(Refusal::status),
             ..self.route.status(self.last_seen)
@@ -264,6 +303,6 @@ impl State {
 
     pub(super) fn status_line(&self, cr: &CrRef) -> Option<Bytes> {
         let registration = self.registrations.get(cr)?;
-        Some(Event::Status(registration.status()).line())
+        Some(Event::Status(Box::new(registration.status())).line())
     }
 }
