@@ -7,6 +7,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::anchors::{TrustAnchors, time_of};
 use crate::crypto::provider;
+use crate::peer::PeerCertificates;
 
 /// Why a certificate and key could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,11 @@ impl CertifiedKey {
     pub fn wants_renewal(&self, now: SystemTime) -> bool {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
         now >= self.not_before + life / 3 * 2
+    }
+
+    /// The chain as the other end of a handshake sees it.
+    pub fn presented(&self) -> Option<PeerCertificates> {
+        PeerCertificates::new(self.inner().cert.clone())
     }
 
     /// The leaf in DER.

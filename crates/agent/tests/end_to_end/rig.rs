@@ -55,11 +55,11 @@ impl Rig {
         Self::with(Limits { settle: Duration::ZERO, ..Limits::default() }).await
     }
 
-    #[expect(clippy::unused_async, reason = "a gateway can only start within a runtime")]
     pub(crate) async fn with(limits: Limits) -> Self {
         Self::asking(limits, None).await
     }
 
+    #[expect(clippy::unused_async, reason = "a gateway can only start within a runtime")]
     async fn asking(limits: Limits, control_plane: Option<Arc<ControlPlane>>) -> Self {
         buildplane_tls::install_crypto();
         let mut rig = Self {

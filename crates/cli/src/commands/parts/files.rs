@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use buildplane_tls::{AnchorStore, CertifiedKey, ServerIdentity, TrustAnchors};
+use buildplane_tls::{AnchorStore, CertifiedKey, ClientIdentity, ServerIdentity, TrustAnchors};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Explain as _, Result};
@@ -21,7 +21,7 @@ pub(super) struct KeyPair {
 }
 
 impl KeyPair {
-    fn read(&self) -> Result<CertifiedKey> {
+    pub(super) fn read(&self) -> Result<CertifiedKey> {
         let certificate = text(&self.certificate)?;
         let key = text(&self.key)?;
         CertifiedKey::from_pem(&certificate, &key).context(format!(
@@ -43,7 +43,30 @@ pub(super) fn identity(
     watching: &mut Watching,
 ) -> Result<ServerIdentity> {
     let identity = ServerIdentity::new(&files.read()?);
-    let (followed, files) = (identity.clone(), files.clone());
+    let followed = identity.clone();
+    follow(files, stop, watching, move |certified| followed.replace(certified));
+    Ok(identity)
+}
+
+/// A client's identity that follows its files.
+pub(super) fn client_identity(
+    files: &KeyPair,
+    stop: &CancellationToken,
+    watching: &mut Watching,
+) -> Result<ClientIdentity> {
+    let identity = ClientIdentity::new(&files.read()?);
+    let followed = identity.clone();
+    follow(files, stop, watching, move |certified| followed.replace(certified));
+    Ok(identity)
+}
+
+fn follow(
+    files: &KeyPair,
+    stop: &CancellationToken,
+    watching: &mut Watching,
+    replace: impl Fn(&CertifiedKey) + Send + 'static,
+) {
+    let files = files.clone();
     let mut last = fingerprint(&[&files.certificate, &files.key]);
     watching.every(stop, move || {
         let now = fingerprint(&[&files.certificate, &files.key]);
@@ -53,14 +76,13 @@ pub(super) fn identity(
         // Between the two writes of a renewal the files do not fit together: the next look decides.
         match files.read() {
             Ok(certified) => {
-                followed.replace(&certified);
+                replace(&certified);
                 last = now;
                 tracing::info!(file = %files.certificate.display(), "certificate renewed");
             }
             Err(failure) => tracing::warn!(%failure, "certificate not renewed"),
         }
     });
-    Ok(identity)
 }
 
 /// Trust anchors that follow their file.

@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use buildplane_gateway::{
-    AUDIENCE, AgentListener, Config, ControlPlane, Gateway, InternalListener, Limits, Metrics, Roles,
+    AUDIENCE, AgentListener, Config, ControlPlane, Discovery, GATEWAYS, Gateway, InternalListener, Limits,
+    Metrics, Peers, Roles,
 };
+use buildplane_tls::{AnchorStore, verify_client};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::files::{KeyPair, Watching, anchors, identity};
+use super::files::{KeyPair, Watching, anchors, client_identity, identity};
 use super::{ApiArgs, bind, until_told};
 use crate::exit::ExitStatus;
-use crate::failure::{Explain as _, Result};
+use crate::failure::{Explain as _, Failure, Result};
 
 /// Run the cluster gateway: agents connect to it, the control plane reaches planes through it
 #[derive(Debug, clap::Args)]
@@ -45,6 +48,8 @@ pub(crate) struct GatewayArgs {
     /// Host name under which the gateway answers, beside IP addresses
     #[arg(long = "host", value_name = "NAME", default_values = ["cluster-gateway", "cluster-gateway.openchoreo-control-plane.svc.cluster.local"])]
     hosts: Vec<String>,
+    #[command(flatten)]
+    replicas: ReplicaArgs,
     /// Let agents of OpenChoreo v0.16 and v0.17 connect, during a migration; they carry no watches and follow no logs
     #[arg(long)]
     upstream_agents: bool,
@@ -59,6 +64,66 @@ pub(crate) struct GatewayArgs {
     api: ApiArgs,
 }
 
+/// How several replicas find and know each other; this one may be among those that are named
+#[derive(Debug, clap::Args)]
+struct ReplicaArgs {
+    /// Internal APIs of the replicas: https://HOST:PORT,…, or dns:NAME:PORT for every address of a name
+    #[arg(long, value_name = "WHERE")]
+    replicas: Option<Discovery>,
+    /// Where agents reach this replica alone, wss://HOST:PORT/ws [default: only the address that all share]
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
+    /// Client certificate for the other replicas, PEM, in the group openchoreo:gateways [default: --tls-cert]
+    #[arg(long, value_name = "FILE", requires = "peer_key")]
+    peer_cert: Option<PathBuf>,
+    /// Its key, PEM [default: --tls-key]
+    #[arg(long, value_name = "FILE", requires = "peer_cert")]
+    peer_key: Option<PathBuf>,
+    /// CA of the other replicas' internal APIs, PEM [default: --client-ca]
+    #[arg(long, value_name = "FILE")]
+    peer_ca: Option<PathBuf>,
+    /// Name in the other replicas' certificates [default: the host that --replicas names]
+    #[arg(long, value_name = "NAME")]
+    peer_name: Option<String>,
+}
+
+impl ReplicaArgs {
+    /// Where the other replicas are. What they would refuse is refused here, at the start.
+    fn peers(
+        self,
+        own: &KeyPair,
+        callers: &Arc<AnchorStore>,
+        stop: &CancellationToken,
+        watching: &mut Watching,
+    ) -> Result<Option<Peers>> {
+        let Some(discovery) = self.replicas else { return Ok(None) };
+        let files = match (self.peer_cert, self.peer_key) {
+            (Some(certificate), Some(key)) => KeyPair { certificate, key },
+            _ => own.clone(),
+        };
+        let file = files.certificate.display().to_string();
+        let hint = format!(
+            "issue a client certificate with the organization {GATEWAYS} from the CA of --client-ca, and name it with \
+             --peer-cert and --peer-key"
+        );
+        let peer = files.read()?.presented();
+        let peer = peer.ok_or_else(|| Failure::new(format!("{file} holds no certificate")))?;
+        verify_client(&callers.current(), &peer, SystemTime::now())
+            .context(format!("the other replicas would not accept {file}"))
+            .hint(hint.clone())?;
+        if !peer.organizations().iter().any(|group| group == GATEWAYS) {
+            let message = format!("the certificate in {file} is not in the group {GATEWAYS}");
+            return Err(Failure::new(message).hint(hint));
+        }
+        let roots = match &self.peer_ca {
+            Some(path) => anchors(path, stop, watching)?,
+            None => Arc::clone(callers),
+        };
+        let identity = client_identity(&files, stop, watching)?;
+        Ok(Some(Peers { discovery, identity, roots, server_name: self.peer_name }))
+    }
+}
+
 pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
     let stop = CancellationToken::new();
     let mut watching = Watching::default();
@@ -71,6 +136,9 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
     } else {
         None
     };
+    let callers = anchors(&args.client_ca, &stop, &mut watching)?;
+    let advertise = args.replicas.advertise.clone();
+    let peers = args.replicas.peers(&files, &callers, &stop, &mut watching)?;
     let config = Config {
         agents: AgentListener {
             listener: bind(args.agents_listen, "agents").await?,
@@ -79,7 +147,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
         internal: InternalListener {
             listener: bind(args.internal_listen, "internal API").await?,
             identity,
-            callers: anchors(&args.client_ca, &stop, &mut watching)?,
+            callers,
             authorizer: Arc::new(Roles {
                 controllers: args.controllers.into_iter().collect(),
                 users: args.users.into_iter().collect(),
@@ -88,6 +156,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
         },
         health: Some(bind(args.health_listen, "health and metrics").await?),
         hosts: args.hosts,
+        peers,
+        advertise,
         tunnel: buildplane_tunnel::Settings::default(),
         upstream_agents: args.upstream_agents.then(buildplane_tunnel::json::Settings::default),
         limits: Limits::default(),
