@@ -88,6 +88,7 @@ impl Rig {
             callers_ca: copy(of.1),
             limits,
             settings: Settings { drain: Duration::from_secs(6), ..Settings::default() },
+            metrics: Metrics::default(),
             control_plane: None,
             replica: Some(place),
             gateway: None,
