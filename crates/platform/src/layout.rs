@@ -117,6 +117,10 @@ impl Layout {
     pub fn git_credentials(&self) -> PathBuf {
         self.root.join("git-credentials.json")
     }
+    /// The policy of the platform's own agent, as its ConfigMap says.
+    pub(crate) fn agent_policy(&self) -> PathBuf {
+        self.root.join("agent-policy.yaml")
+    }
     /// The ports of the last start.
     pub(crate) fn ports(&self) -> PathBuf {
         self.root.join("ports.json")
@@ -155,7 +159,8 @@ impl Layout {
 const LOCK: &str = "lock";
 
 /// Everything that lies directly in a data directory.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
+    "agent-policy.yaml",
     "build-plane",
     "control-plane",
     "git",

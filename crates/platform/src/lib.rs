@@ -12,11 +12,13 @@
 //!  layout, lock, state   the data directory: where things are, who owns it, what runs
 //!  ports, pki            listeners bound first, so that a taken port is found early; identities
 //!  apis, seed            the two embedded APIs and the objects that each starts with
+//!  agent_policy          what its agent allows, from a ConfigMap of the build plane
 //!  registry, git         the services that builds use
 //!  secret_sync           ExternalSecrets, from a namespace of the build plane
 //!  start, ready          the order of it all, and what it waits for at its end
 //! ```
 
+mod agent_policy;
 mod apis;
 mod credentials;
 mod error;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use buildplane_agent::{Agent, ServerCa};
+use buildplane_agent::{Agent, PolicySource, ServerCa};
 use buildplane_api::names::{PlaneId, PlaneType};
 use buildplane_gateway::{AUDIENCE, AgentListener, ControlPlane, Gateway, InternalListener, Roles};
 use buildplane_node::{Node, SharedMount};
@@ -118,17 +119,19 @@ pub(crate) fn agent(
     build_plane: kube::Config,
     endpoints: &Endpoints,
     gateway_ca: &str,
+    policy: PathBuf,
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Part { part: "the agent", source };
     let gateway = format!("wss://{}/ws", endpoints.agents).parse().map_err(|e| failed(Box::new(e)))?;
     let plane_id = PlaneId::parse("default").map_err(|e| failed(Box::new(e)))?;
-    let config = buildplane_agent::Config::new(
+    let mut config = buildplane_agent::Config::new(
         gateway,
         ServerCa::Pem(gateway_ca.to_owned()),
         (PlaneType::BuildPlane, plane_id),
         build_plane,
     );
+    config.policy = PolicySource::File(policy);
     let agent = Agent::new(config).map_err(|e| failed(Box::new(e)))?;
     tasks.run("agent", agent.run(tasks.token()));
     Ok(())

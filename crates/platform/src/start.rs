@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use buildplane_tls::{Alpn, ClientAuth};
 use jiff::Timestamp;
 
+use crate::agent_policy::AgentPolicy;
 use crate::apis::{Api, NodeLogs};
 use crate::credentials::{Credentials, GitCredentials, Login};
 use crate::kubeconfig::{self, User};
@@ -212,7 +213,15 @@ async fn bring_up(
     let secrets = build_plane.client("buildplane:secret-sync", &[])?;
     tasks.run("secret sync", secret_sync::run(secrets, tasks.token()));
     parts::controllers(&pki, control_plane.client("buildplane:controllers", &[])?, &endpoints, tasks)?;
-    parts::agent(build_plane.config("buildplane:agent", &[])?, &endpoints, &gateway_ca, tasks)?;
+    let policy = AgentPolicy::start(on_build_plane.client.clone(), layout).await?;
+    parts::agent(
+        build_plane.config("buildplane:agent", &[])?,
+        &endpoints,
+        &gateway_ca,
+        policy.path().to_owned(),
+        tasks,
+    )?;
+    tasks.run("agent policy", policy.keep(tasks.token()));
 
     let registered = async {
         let ca = ready::agent_ca(&on_build_plane).await?;

@@ -68,5 +68,5 @@ pub(super) async fn run(args: ControllerArgs) -> Result<ExitStatus> {
         LeaderElection::on_host(args.leader_election_namespace, &host)
     });
     let stop = CancellationToken::new();
-    until_told(stop.clone(), buildplane_controllers::run(config, stop)).await
+    Box::pin(until_told(stop.clone(), buildplane_controllers::run(config, stop))).await
 }
