@@ -437,6 +437,18 @@ fn others_keep_their_place(walk: &Walk) {
     let after = policy();
     assert!(before.lines().all(|line| after.contains(line)), "others' entries stay: {after}");
     assert!(after.contains("clusterbuildplane/_cluster/everybody"), "{after}");
+    // Whom nobody registered is not served any more, though its CA vouches for the agent.
+    let uninvited = Manifest::cluster_build_plane("uninvited", "default")
+        .set("/spec/planeID", json!("default"))
+        .set("/spec/clusterAgent/clientCA", json!({"value": walk.agent_ca()}));
+    walk.kubectl.apply(&uninvited.to_string());
+    walk.expect("clusterbuildplane uninvited", &[("AgentConnected", "False/NotAdmittedByPlane")]);
+    let described = walk.platform.run(&["plane", "describe", "uninvited"]).ok();
+    assert!(described.contains("Admission:     not admitted"), "{described}");
+    walk.kubectl.ok("delete clusterbuildplane uninvited --timeout=20s");
+    for plane in ["buildplane registered -n fresh", "clusterbuildplane default"] {
+        walk.expect(plane, &CONNECTED);
+    }
 }
 
 fn planes_are_listed(walk: &Walk) {

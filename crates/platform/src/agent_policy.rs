@@ -24,7 +24,8 @@ const KEY: &str = "policy.yaml";
 /// Everything as shipped, for everybody: where the ConfigMap does not exist.
 const SHIPPED: &str = Policy::shipped_yaml();
 /// What a policy that cannot be used leaves.
-const NOBODY: &str = "# ConfigMap openchoreo-build-plane/cluster-agent-policy cannot be used.\nallowedPlanes: []\n";
+const NOBODY: &str =
+    "# ConfigMap openchoreo-build-plane/cluster-agent-policy cannot be used.\nallowedPlanes: []\n";
 
 /// The file, kept as the ConfigMap is.
 pub(crate) struct AgentPolicy {
@@ -36,10 +37,11 @@ impl AgentPolicy {
     /// Reads the ConfigMap for the first time and writes the file.
     pub(crate) async fn start(client: Client, layout: &Layout) -> Result<Self, Error> {
         let kept = Self { config_maps: Api::namespaced(client, NAMESPACE), path: layout.agent_policy() };
-        let found = kept.config_maps.get_opt(CONFIG_MAP).await.map_err(|source| Error::Part {
-            part: "the agent's policy",
-            source: Box::new(source),
-        })?;
+        let found = kept
+            .config_maps
+            .get_opt(CONFIG_MAP)
+            .await
+            .map_err(|source| Error::Part { part: "the agent's policy", source: Box::new(source) })?;
         kept.write(found.as_ref())?;
         Ok(kept)
     }
@@ -57,11 +59,17 @@ impl AgentPolicy {
             match change {
                 Ok(found) => {
                     if let Err(error) = self.write(found.as_ref()) {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the agent's policy stays as it was");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the agent's policy stays as it was"
+                        );
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "cannot watch the agent's policy");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot watch the agent's policy"
+                    );
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Each service of the platform, given what it needs to know and nothing else.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,9 +85,14 @@ pub(crate) fn registry_front(
     listener: TcpListener,
     pki: &Pki,
     login: Login,
-    backend: Backend,
+    (registry, between): (SocketAddr, Login),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
+    let backend = Backend {
+        address: format!("https://{registry}"),
+        login: between,
+        send: pki.services.http_client(registry)?,
+    };
     let tls = pki.services.server_config(&[REGISTRY_NAME], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
     serve("registry front", listener, tls, front::router(login, backend), tasks)
 }

@@ -21,7 +21,6 @@ use crate::kubeconfig::{self, User};
 use crate::lock::Lock;
 use crate::pki::Pki;
 use crate::ports::Listeners;
-use crate::registry::front::Backend;
 use crate::registry::{self, Certificate, Registry};
 use crate::seed::{self, Target};
 use crate::tasks::Tasks;
@@ -187,12 +186,8 @@ async fn bring_up(
     )?;
     progress(Progress::ApisReady);
     tasks.run("registry", registry.keep(tasks.token()));
-    let backend = Backend {
-        address: format!("https://{address}"),
-        login: between,
-        send: pki.services.http_client(address)?,
-    };
-    parts::registry_front(listeners.registry, &pki, credentials.registry.clone(), backend, tasks)?;
+    let login = credentials.registry.clone();
+    parts::registry_front(listeners.registry, &pki, login, (address, between), tasks)?;
 
     let git_tls = pki.services.server_config(&[], ClientAuth::None, &[Alpn::H2, Alpn::Http1])?;
     git::sweep(&layout.git())
