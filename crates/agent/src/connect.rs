@@ -45,6 +45,38 @@ pub enum ConnectFailure {
         /// What failed.
         source: io::Error,
     },
+    /// The proxy does not speak HTTP, or hung up.
+    #[error("the proxy {proxy} did not answer")]
+    Proxy {
+        /// Its address, without a login.
+        proxy: String,
+        /// What failed.
+        source: hyper::Error,
+    },
+    /// The proxy's own TLS failed.
+    #[error("the proxy {proxy} could not be verified")]
+    ProxyTls {
+        /// Its address, without a login.
+        proxy: String,
+        /// What failed.
+        source: buildplane_tunnel::BoxError,
+    },
+    /// The proxy lets nobody through.
+    #[error("the proxy {proxy} refused the connection with {status}")]
+    ProxyRefused {
+        /// Its address, without a login.
+        proxy: String,
+        /// What it answered.
+        status: http::StatusCode,
+    },
+    /// The gateway's address cannot be asked of a proxy.
+    #[error("{target} cannot be asked of a proxy")]
+    Target {
+        /// Host and port.
+        target: String,
+        /// What is wrong with it.
+        source: http::Error,
+    },
 }
 
 /// Plain TCP.

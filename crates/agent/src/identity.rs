@@ -34,6 +34,10 @@ pub(crate) enum IdentityError {
     Missing { name: &'static str, key: &'static str },
     #[error("Secret {CA_SECRET} holds no usable authority")]
     Authority(#[source] IssueError),
+    #[error(
+        "the authority in Secret {CA_SECRET} has expired; delete the Secrets {CA_SECRET} and {TLS_SECRET}, restart the agent and give its new ca.crt to the planes"
+    )]
+    AuthorityExpired,
     #[error("Secret {TLS_SECRET} holds no usable certificate")]
     Certificate(#[source] KeyError),
     #[error("failed to issue the agent's certificate")]
@@ -82,6 +86,10 @@ impl IdentityKeeper {
                 return Ok(leaf.clone());
             }
             let authority = self.authority().await?;
+            if authority.expiry() <= now {
+                // Whatever it issued now would be refused, again and again.
+                return Err(IdentityError::AuthorityExpired);
+            }
             if let Some(certificate) = kept.as_ref().and_then(|kept| self.still_good(kept, &authority, now)) {
                 self.remember(&authority, &certificate);
                 return Ok(certificate);

@@ -18,6 +18,9 @@ pub(crate) mod names {
     pub(crate) const TERM: &str = "TERM";
     /// Where the data directory lies by default.
     pub(crate) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+    /// The proxies that the agent goes through, and what it reaches without one; lower case comes first.
+    pub(crate) const PROXIES: [&str; 6] =
+        ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"];
     /// Falls in for `XDG_DATA_HOME`, and holds `.kube/config`.
     pub(crate) const HOME: &str = "HOME";
 }
@@ -54,6 +57,12 @@ pub(crate) fn color_allowed() -> bool {
 
 pub(crate) fn is_dumb_terminal() -> bool {
     env::var_os(names::TERM).is_some_and(|term| term == "dumb")
+}
+
+/// A variable that names a proxy, set to nothing included, which means something there.
+pub(crate) fn proxy(name: &str) -> Option<String> {
+    let known = names::PROXIES.into_iter().find(|known| *known == name)?;
+    env::var(known).ok()
 }
 
 /// The log filter, `None` for each command's own default.

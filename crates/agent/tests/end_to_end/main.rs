@@ -19,3 +19,4 @@ mod speakers;
 mod streams;
 mod terms;
 mod upgrades;
+mod ways;

@@ -150,26 +150,29 @@ async fn the_gateways_ca_rotates_without_a_failed_request_and_its_removal_ends_t
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ca.crt");
     replace(&file, rig.gateway_ca.cert_pem());
-    let _agent = rig.agent_believing(&backend, ServerCa::File(file.clone())).await;
+    let health = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = health.local_addr().unwrap();
+    let _agent = rig
+        .agent_configured(&backend, ServerCa::File(file.clone()), |config| config.health = Some(health))
+        .await;
     let mut controller = rig.controller().await;
     controller.register("team/default", &Rig::agent_ca(&backend).await).await;
     controller.until_connected("team/default").await;
-    let mut lines = watch(&rig).await;
-    let before = lines.status_with(true).await["agents"][0]["connectedAt"].clone();
+    let shows = async |line: &str| plain(address, "/metrics").await.contains(line);
+    assert!(shows("buildplane_agent_dials_total{outcome=\"connected\"} 1\n").await);
 
     // The feed's times are whole seconds: the next connection must show another one.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let next = Authority::generate("gateway", HOUR).unwrap();
     replace(&file, &format!("{}{}", rig.gateway_ca.cert_pem(), next.cert_pem()));
     let begun = Instant::now();
-    loop {
+    while !shows("buildplane_agent_dials_total{outcome=\"connected\"} 2\n").await
+        || !shows("buildplane_agent_connections{state=\"draining\"} 0\n").await
+    {
         let response = controller.get(&format!("{TEAM_PROXY}/version")).await;
         assert_eq!(response.status(), 200, "{}", text(response).await);
-        let mut now = watch(&rig).await;
-        if now.status_with(true).await["agents"][0]["connectedAt"] != before {
-            break;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10), "no connection under the new trust");
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(10), "{}", plain(address, "/metrics").await);
     }
     // A file that says nothing takes nothing away.
     replace(&file, "half a certificate");

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use buildplane_agent::{Agent, Config, GatewayUrl, Policy, PolicySource, ServerCa};
+use buildplane_agent::{Agent, Config, GatewayUrl, Policy, PolicySource, Proxied, ServerCa};
 use buildplane_api::meta::BUILD_PLANE_NAMESPACE;
 use buildplane_api::{PlaneId, PlaneType};
+use buildplane_tls::TrustAnchors;
 use buildplane_wire::PlanePattern;
 use tokio_util::sync::CancellationToken;
 
 use super::{ApiArgs, bind, until_told};
+use crate::environment;
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Result};
 use crate::output::line;
@@ -26,6 +29,9 @@ pub(crate) struct AgentArgs {
     /// Name in the gateway's certificate, where it is not the host of its address
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
+    /// CA of the proxy that HTTPS_PROXY names, PEM; only for https:// proxies, never for the gateway
+    #[arg(long, value_name = "FILE")]
+    extra_ca: Option<PathBuf>,
     /// Type of the plane
     #[arg(long, value_name = "TYPE", default_value = "buildplane")]
     plane_type: PlaneType,
@@ -64,6 +70,14 @@ pub(super) async fn run(args: AgentArgs) -> Result<ExitStatus> {
     );
     config.server_name = args.server_name;
     config.namespace = args.namespace;
+    let anchors = args.extra_ca.map(|path| {
+        let text = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
+        TrustAnchors::parse(text).context(format!("{} holds no CA", path.display()))
+    });
+    let proxied = Proxied::from_variables(environment::proxy, anchors.transpose()?);
+    if let Some(proxied) = proxied.context("cannot use the proxy of the environment")? {
+        config.connect = Arc::new(proxied);
+    }
     if let Some(path) = args.policy {
         config.policy = PolicySource::File(path);
     }
