@@ -7,6 +7,7 @@ mod gateway;
 mod idempotency;
 mod leader;
 mod planes;
+mod references;
 mod replicas;
 mod runs;
 mod scale;
