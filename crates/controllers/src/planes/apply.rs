@@ -33,6 +33,9 @@ pub(super) async fn apply(
     wanted: Option<&Registration>,
     store: Option<&str>,
 ) -> Applied {
+    let last = context.registrations.last(cr);
+    // What is told right after a change may still be about what was before, and must not bind the object anew.
+    let is_settled = last.is_none() || last.as_ref() == wanted;
     let registered = context.registrations.ensure(cr, wanted).await;
     let gateway = context.feed.gateway();
     let plane_id = wanted.map(|wanted| &wanted.plane_id);
@@ -46,10 +49,11 @@ pub(super) async fn apply(
     let siblings = plane_id.map(|plane_id| context.feed.siblings(plane_id, cr)).unwrap_or_default();
     let served = connection.as_ref().filter(|connection| connection.connected);
     let cluster_id = wanted.and_then(|wanted| wanted.cluster_id.clone());
-    if let Some(cluster) = served.and_then(|connection| connection.cluster_id.as_deref()) {
+    let serving = served.filter(|_| is_settled).and_then(|connection| connection.cluster_id.clone());
+    if let Some(cluster) = &serving {
         context.bindings.served_by(cr, cluster);
     }
-    let cluster_id = cluster_id.or_else(|| served.and_then(|connection| connection.cluster_id.clone()));
+    let cluster_id = cluster_id.or(serving);
     let store = match (store, plane_id) {
         (Some(store), Some(plane_id)) if served.is_some() => {
             Some(context.stores.look(cr, plane_id, store).await)

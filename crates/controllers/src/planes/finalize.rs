@@ -64,8 +64,9 @@ async fn say_so<P: PlaneApi>(object: &P, cr: &CrRef, context: &Context) {
         Ok(Some(n)) => {
             let runs = if n == 1 { "1 WorkflowRun is".to_owned() } else { format!("{n} WorkflowRuns are") };
             let note = format!(
-                "{runs} live on the plane, which is being deleted: nobody can follow them any longer, each is marked as \
-                 failed because its plane is gone, and what runs on the build cluster goes on until it ends there"
+                "{runs} live on the plane, which is being deleted: unless the object is made anew within {} s each \
+                 is marked as failed, and what it still does on the build cluster goes on until it ends by itself",
+                context.timings.run_cleanup.as_secs()
             );
             context.events.warning(&object.object_ref(&()), event::DELETED_WITH_LIVE_RUNS, &note);
             note

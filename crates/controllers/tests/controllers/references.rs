@@ -36,13 +36,13 @@ async fn a_secret_store_is_watched_on_the_plane() {
     if cluster::is_somebodys() {
         return; // It would install External Secrets' CRD.
     }
-    const KEY: &str = "buildplane/bp/org/bp";
+    let key = "buildplane/bp/org/bp";
     let world = World::new().await;
     let mut spec = json!({"clusterAgent": {"clientCA": {"value": ca()}}});
     spec["secretStoreRef"] = json!({"name": "vault"});
     world.create::<BuildPlane>(plane("bp", &spec)).await;
     until(&world, "bp", "SecretStoreReady", "Unknown/PlaneUnreachable").await;
-    world.gateway.connect(KEY);
+    world.gateway.connect(key);
     until(&world, "bp", "SecretStoreReady", "False/ExternalSecretsNotInstalled").await;
 
     // Each fix takes effect without touching the plane.
@@ -61,7 +61,7 @@ async fn a_secret_store_is_watched_on_the_plane() {
     until(&world, "bp", "Ready", "True/Ready").await;
     stores.delete("vault", &DeleteParams::default()).await.expect("deleted");
     until(&world, "bp", "Ready", "False/SecretStoreNotFound").await;
-    world.gateway.disconnect(KEY);
+    world.gateway.disconnect(key);
     until(&world, "bp", "SecretStoreReady", "Unknown/PlaneUnreachable").await;
 }
 
@@ -170,7 +170,7 @@ where
         let refused = refused::<K>(world, &with(&change)).await;
         match (&refused, expected) {
             (None, None) => {}
-            (Some(error), Some(word)) if error.contains(word) => {}
+            (Some(error), Some(part)) if error.contains(part) => {}
             _ => panic!("{kind} {change}: {refused:?} instead of {expected:?}"),
         }
     }

@@ -172,8 +172,8 @@ async fn a_plane_keeps_to_the_cluster_that_served_it_first() {
     until_event(&world, "bp", "ClusterChanged").await;
     let unnamed =
         json!({"metadata": {"annotations": {"openchoreo.dev/cluster-id": null}}, "spec": shared(&ca())});
-    api.patch("bp", &PatchParams::default(), &Patch::Merge(unnamed)).await.expect("patched");
     world.gateway.says(KEY, json!({"clusterID": "third"}));
+    api.patch("bp", &PatchParams::default(), &Patch::Merge(unnamed)).await.expect("patched");
     pinned("third").await;
     until_event(&world, "bp", "ClientCARotated").await;
 }
