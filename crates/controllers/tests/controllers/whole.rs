@@ -86,6 +86,8 @@ impl Whole {
             upstream_agents: None,
             limits: Limits { settle: Duration::ZERO, ..Limits::default() },
             metrics: Metrics::default(),
+            peers: None,
+            advertise: None,
         });
         tokio::spawn(gateway.expect("a gateway").run(shutdown.clone()));
         let gateway = client_config(&internal_url, &gateway_ca, &callers_ca, "controllers");
