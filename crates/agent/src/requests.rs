@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use buildplane_api::names::{CrRef, PlaneType};
 use buildplane_tunnel::BoxError;
@@ -47,19 +48,21 @@ impl Requests {
         request: Request<Incoming>,
         leave: CancellationToken,
     ) -> Response<Body> {
-        let request_id = text(request.headers(), &wire::REQUEST_ID).unwrap_or_default().to_owned();
+        let request_id = text(request.headers(), &wire::REQUEST_ID).unwrap_or_default();
+        // Of the highest level, because a span that a filter leaves out is missing from warnings, too.
+        let span = tracing::error_span!("request", request_id, cr = tracing::field::Empty);
+        self.judged(request, leave).instrument(span).await
+    }
+
+    async fn judged(self: Arc<Self>, request: Request<Incoming>, leave: CancellationToken) -> Response<Body> {
         let response = match self.carry_out(request, &leave).await {
             Ok(response) => response,
             Err(failure) => {
                 if failure.code == StatusCode::FORBIDDEN {
                     self.metrics.refused.inc();
                 }
-                tracing::warn!(
-                    request_id,
-                    status = failure.code.as_u16(),
-                    message = failure.message,
-                    "request not carried out"
-                );
+                let (status, message) = (failure.code.as_u16(), &failure.message);
+                tracing::warn!(status, message, "request not carried out");
                 failure.into_response()
             }
         };
@@ -78,6 +81,7 @@ impl Requests {
         let upgrade = Asked::take(&mut request)?;
         let (head, body) = request.into_parts();
         let cr = self.custom_resource(&head.headers)?;
+        Span::current().record("cr", tracing::field::display(&cr));
         if text(&head.headers, &wire::TARGET) != Some(TARGET_KUBERNETES) {
             return Err(Failure::new(
                 StatusCode::FORBIDDEN,

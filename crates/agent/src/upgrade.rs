@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use buildplane_tunnel::{Carried, Patience, splice, websocket_accept, websocket_key};
 use buildplane_wire::{self as wire, Attributes, PROTOCOL_SPDY, PROTOCOL_WEBSOCKET, Subprotocols};
@@ -157,7 +158,7 @@ impl Streams {
         let ended = CancellationToken::new();
         self.lock().insert(request_id.clone(), ended.clone());
         self.n_open.inc();
-        self.tasks.spawn(async move {
+        let carried = async move {
             let carried = Carried::default();
             let carrying = async {
                 let both = async { tokio::try_join!(asked.upgraded, api) };
@@ -176,13 +177,13 @@ impl Streams {
             streams.lock().remove(&request_id);
             streams.n_open.dec();
             tracing::info!(
-                request_id,
                 outcome,
                 received_bytes = carried.there(),
                 sent_bytes = carried.back(),
                 "stream into a pod ended"
             );
-        });
+        };
+        self.tasks.spawn(carried.instrument(Span::current()));
     }
 
     /// Ends a stream. Its flow control may hold up what would tell its end otherwise.

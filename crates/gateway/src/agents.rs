@@ -235,7 +235,7 @@ impl Agents {
             closing: self.shutdown.child_token(),
         });
         let Speaker { instance, version, .. } = &link.speaker;
-        self.metrics.connections.inc();
+        let _counted = self.metrics.connected(link.speaker.peer.not_after());
         let streams = link.handle.streams();
         tracing::info!(plane = %link.plane.id, instance, version, streams, "agent connected");
         self.registry.connect(&link);
@@ -249,7 +249,6 @@ impl Agents {
             }
         };
         self.registry.disconnect(&link);
-        self.metrics.connections.dec();
         let error = ended.as_ref().err().map(|error| error as &dyn std::error::Error);
         tracing::info!(plane = %link.plane.id, instance, error, "agent disconnected");
     }

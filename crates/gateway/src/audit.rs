@@ -38,13 +38,13 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn begin(metrics: Metrics, user: &str, method: Method) -> Self {
+    pub(crate) fn begin(metrics: Metrics, request_id: String, user: &str, method: Method) -> Self {
         metrics.streams.inc();
         Self {
             metrics,
             begun: Instant::now(),
             share: None,
-            request_id: uuid::Uuid::new_v4().to_string(),
+            request_id,
             user: user.to_owned(),
             method,
             cr: String::new(),
@@ -95,8 +95,9 @@ impl Drop for Audit {
     fn drop(&mut self) {
         self.metrics.streams.dec();
         self.metrics.requests.get_or_create(&Code { code: self.status.as_u16() }).inc();
-        self.metrics.sent_bytes.inc_by(self.sent);
-        self.metrics.received_bytes.inc_by(self.received);
+        let target = Target { target: self.target };
+        self.metrics.sent_bytes.get_or_create(&target).inc_by(self.sent);
+        self.metrics.received_bytes.get_or_create(&target).inc_by(self.received);
         tracing::info!(
             target: "audit",
             request_id = self.request_id,

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
 use buildplane_tls::PeerCertificates;
+use buildplane_wire as wire;
 
 use crate::authorize::{Caller, ControlPlane};
 use crate::metrics::Reason;
-use crate::peers::{Forwarder, believed};
+use crate::peers::{Forwarder, believed, forwarded_id};
 use crate::proxy::{PREFIX, Proxy};
 use crate::status::Failure;
 
@@ -29,7 +31,20 @@ pub(crate) struct Internal {
 }
 
 impl Internal {
-    pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request. Whatever is logged on the way stands under its id, which the caller is told.
+    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let request_id = forwarded_id(&request).unwrap_or_else(uuid::Uuid::new_v4).to_string();
+        let told = HeaderValue::try_from(request_id.as_str());
+        // Of the highest level, because a span that a filter leaves out is missing from warnings, too.
+        let span = tracing::error_span!("request", request_id, cr = tracing::field::Empty);
+        let mut response = self.carry_out(request, request_id).instrument(span).await;
+        if let Ok(told) = told {
+            response.headers_mut().insert(wire::REQUEST_ID, told);
+        }
+        response
+    }
+
+    async fn carry_out(self, mut request: Request<Incoming>, request_id: String) -> Response<Body> {
         if let Err(failure) = check_host(&self.hosts, &request) {
             return failure.into_response();
         }
@@ -49,12 +64,12 @@ impl Internal {
                 Ok(None) => {
                     let way = self.forwarder.way(request.uri());
                     if !way.is_empty() {
-                        return self.forwarder.forward(&way, &caller, request).await;
+                        return self.forwarder.forward(&way, &caller, request, &request_id).await;
                     }
                     caller
                 }
             };
-            return self.proxy.forward(&caller, request).await;
+            return self.proxy.forward(&caller, request, request_id).await;
         }
         request.extensions_mut().insert(caller);
         match self.planes.oneshot(request.map(Body::new)).await {
@@ -132,7 +147,7 @@ mod tests {
     #[test]
     fn a_token_is_one_word_that_stands_there_once() {
         let headers = |values: &[&str]| {
-            let values = values.iter().map(|value| http::HeaderValue::try_from(*value).unwrap());
+            let values = values.iter().map(|value| HeaderValue::try_from(*value).unwrap());
             values.map(|value| (header::AUTHORIZATION, value)).collect::<HeaderMap>()
         };
         assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));

@@ -31,7 +31,7 @@ use client::PeerClient;
 pub use config::{Address, Discovery, InvalidAddress, Peers as PeersConfig};
 pub(crate) use discovery::run;
 use feed::{Hello, StatusLine};
-pub(crate) use forward::{Forwarder, believed};
+pub(crate) use forward::{Forwarder, believed, forwarded_id};
 
 /// The group of the replicas' own client certificates. Only certificates of the control plane's CA put anybody into it.
 pub const GATEWAYS: &str = "openchoreo:gateways";

@@ -11,6 +11,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use buildplane_tunnel::{BoxError, StreamBody};
 use buildplane_wire::{self as wire, Attributes, Verb};
@@ -61,24 +62,25 @@ struct Judged {
 
 impl Proxy {
     /// Answers one request, with the agent's answer or with an error of our own.
-    pub(crate) async fn forward<B>(&self, caller: &Caller, mut request: Request<B>) -> Response<Body>
+    pub(crate) async fn forward<B>(
+        &self,
+        caller: &Caller,
+        mut request: Request<B>,
+        request_id: String,
+    ) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut audit = Audit::begin(self.metrics.clone(), &caller.user, request.method().clone());
+        let mut audit =
+            Audit::begin(self.metrics.clone(), request_id, &caller.user, request.method().clone());
         audit.called(request.headers());
-        let request_id = HeaderValue::try_from(audit.request_id.as_str()).ok();
         let asked = check_identity(request.headers()).and_then(|()| Asked::take(&mut request));
-        let mut response = match asked {
+        match asked {
             Ok(Some(asked)) => self.upgrade(caller, asked, &request.into_parts().0, audit).await,
             Ok(None) => self.relay(caller, request, audit).await,
             Err(failure) => self.refuse(failure, audit),
-        };
-        if let Some(request_id) = request_id {
-            response.headers_mut().insert(wire::REQUEST_ID, request_id);
         }
-        response
     }
 
     /// An ordinary request: bodies stream both ways.
@@ -183,10 +185,11 @@ impl Proxy {
             let (n_upgraded, carried) =
                 (self.metrics.upgraded.clone(), carry.run(self.carry, self.stop.clone()));
             n_upgraded.inc();
-            self.upgraded.spawn(async move {
+            let stream = async move {
                 carried.await;
                 n_upgraded.dec();
-            });
+            };
+            self.upgraded.spawn(stream.instrument(Span::current()));
             return answer;
         }
         if response.status().is_success() {
@@ -215,6 +218,7 @@ impl Proxy {
     ) -> Result<Judged, Failure> {
         let target = Target::parse(&head.uri)?;
         audit.cr = target.cr.to_string();
+        Span::current().record("cr", &audit.cr);
         audit.target = target.name;
         target.path.as_str().clone_into(&mut audit.path);
         let attributes = Attributes::read(method, &target.path, &target.query)
@@ -244,7 +248,7 @@ impl Proxy {
         audit.outcome = "refused";
         audit.answered(failure.code);
         self.metrics.requests_refused.get_or_create(&Reason { reason: failure.reason() }).inc();
-        tracing::debug!(request_id = audit.request_id, message = failure.message, "request refused");
+        tracing::debug!(message = failure.message, "request refused");
         failure.into_response()
     }
 

@@ -12,6 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use buildplane_tls::PeerCertificates;
 use buildplane_tunnel::{BoxError, RequestBody};
 use buildplane_wire::{self as wire, CanonicalQuery, Endless};
 
@@ -46,6 +47,18 @@ pub(crate) fn believed(caller: &Caller, headers: &HeaderMap) -> Result<Option<Ca
     Ok(Some(caller))
 }
 
+/// The id that a replica has given a request before it forwarded it, so that one id is in the logs of both.
+pub(crate) fn forwarded_id<B>(request: &Request<B>) -> Option<uuid::Uuid> {
+    let headers = request.headers();
+    let peer = request
+        .extensions()
+        .get::<Arc<PeerCertificates>>()
+        .filter(|_| headers.contains_key(&FORWARDED_BY))?;
+    let is_replica = Caller::of(peer)?.groups.iter().any(|group| group == GATEWAYS);
+    let id = headers.get(wire::REQUEST_ID).filter(|_| is_replica)?;
+    uuid::Uuid::try_parse_ascii(id.as_bytes()).ok()
+}
+
 /// Sends what cannot be answered here to a replica that can.
 pub(crate) struct Forwarder {
     pub(crate) registry: Arc<Registry>,
@@ -75,13 +88,14 @@ impl Forwarder {
         way: &[Arc<PeerClient>],
         caller: &Caller,
         request: Request<B>,
+        request_id: &str,
     ) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let endless = CanonicalQuery::parse(request.uri().query()).ok().and_then(|query| query.endless());
-        let sent = self.send(way, caller, request);
+        let sent = self.send(way, caller, request, request_id);
         // The replica has the same deadline and a better answer, so it goes first.
         let deadline = self.response_head + Duration::from_secs(2);
         let sent = tokio::time::timeout(deadline, sent).await.unwrap_or_else(|_elapsed| {
@@ -107,6 +121,7 @@ impl Forwarder {
         way: &[Arc<PeerClient>],
         caller: &Caller,
         request: Request<B>,
+        request_id: &str,
     ) -> Result<Response<PeerBody>, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -114,7 +129,7 @@ impl Forwarder {
     {
         let (head, body) = request.into_parts();
         let is_empty = body.is_end_stream();
-        let headers = self.headers(caller, &head.headers)?;
+        let headers = self.headers(caller, &head.headers, request_id)?;
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let mut body = Some(body.map_err(Into::into).boxed_unsync());
         let mut last = "there is none".to_owned();
@@ -153,7 +168,7 @@ impl Forwarder {
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message))
     }
 
-    fn headers(&self, caller: &Caller, from: &HeaderMap) -> Result<HeaderMap, Failure> {
+    fn headers(&self, caller: &Caller, from: &HeaderMap, request_id: &str) -> Result<HeaderMap, Failure> {
         let mut headers = wire::forward_request(from);
         if let Some(length) = from.get(header::CONTENT_LENGTH) {
             headers.insert(header::CONTENT_LENGTH, length.clone());
@@ -163,6 +178,9 @@ impl Forwarder {
         let by = HeaderValue::try_from(self.peers.instance()).map_err(|_not_a_header| unnameable())?;
         let user = serde_json::to_vec(caller).map_err(|_not_text| unnameable())?;
         headers.insert(FORWARDED_BY, by);
+        if let Ok(request_id) = HeaderValue::try_from(request_id) {
+            headers.insert(wire::REQUEST_ID, request_id);
+        }
         headers.insert(USER, HeaderValue::from_bytes(&user).map_err(|_control| unnameable())?);
         Ok(headers)
     }
