@@ -39,6 +39,8 @@ pub struct Config {
     pub allowed_planes: Vec<PlanePattern>,
     /// The way to the gateway's address.
     pub connect: Arc<dyn Connect>,
+    /// The way to the local API, in place of TCP and the TLS that `kube` asks for. For pipes in memory alone.
+    pub local_connect: Option<Arc<dyn Connect>>,
     /// How long the certificates last that the agent makes for itself.
     pub lifetimes: Lifetimes,
     /// Makes delays repeatable; random where there is none.
@@ -70,6 +72,7 @@ impl Config {
             policy: PolicySource::Fixed(Policy::builds()),
             allowed_planes: Vec::new(),
             connect: Arc::new(Direct),
+            local_connect: None,
             lifetimes: Lifetimes::default(),
             seed: None,
             tunnel: Settings::default(),

@@ -11,8 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
-use crate::config::GatewayUrl;
-
 /// How long each address of a name has for itself before the next is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 /// More addresses of one name are not tried.
@@ -25,12 +23,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// A byte stream that is awaited.
 pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, ConnectFailure>> + Send + 'a>>;
 
-/// The way to a gateway: TCP, a proxy, or a pipe in memory. TLS runs over it, and the gateway proves who it is over TLS.
+/// The way to another host: TCP, a proxy, or a pipe in memory. To a gateway TLS runs over it, by which it proves who it is.
 ///
 /// The agent bounds how long it waits, and drops the future then.
 pub trait Connect: fmt::Debug + Send + Sync {
-    /// Opens a byte stream to the host and port of a gateway.
-    fn connect<'a>(&'a self, to: &'a GatewayUrl) -> Connecting<'a>;
+    /// Opens a byte stream to a host and port.
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
 }
 
 /// Why an address cannot be reached.
@@ -84,9 +82,9 @@ pub enum ConnectFailure {
 pub struct Direct;
 
 impl Connect for Direct {
-    fn connect<'a>(&'a self, to: &'a GatewayUrl) -> Connecting<'a> {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
-            let stream = tcp(&format!("{}:{}", to.host, to.port)).await?;
+            let stream = tcp(&format!("{host}:{port}")).await?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }

@@ -83,7 +83,7 @@ impl Dialer {
         terms: &Terms,
     ) -> Result<Connection, ConnectionError> {
         let tls = terms.identity.client_config(&terms.trust, &[Alpn::Http1]).map_err(ConnectionError::Tls)?;
-        let io = tokio::time::timeout(CONNECT, self.connect.connect(address)).await;
+        let io = tokio::time::timeout(CONNECT, self.connect.connect(&address.host, address.port)).await;
         let io = io
             .map_err(|_elapsed| ConnectionError::Timeout { address: address.clone() })?
             .map_err(ConnectionError::Unreachable)?;

@@ -25,6 +25,7 @@ mod followed;
 mod health;
 mod identity;
 mod local_api;
+mod local_connect;
 mod metrics;
 pub mod policy;
 mod policy_source;

@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use buildplane_tunnel::BoxError;
 
@@ -67,7 +68,32 @@ impl LocalApi {
                 name.clone().try_into().map_err(|_invalid| Error::ServerName { name: name.clone() })?;
             connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
-        let client = Connections::new(connector.enable_all_versions().wrap_connector(tcp), http1);
+        let connector = connector.enable_all_versions().wrap_connector(tcp);
+        Self::with(Connections::new(connector, http1), config)
+    }
+
+    /// As [`new`](Self::new), over connections of any kind, with HTTP/1.1 alone.
+    pub(crate) fn over<C>(connect: C, config: &kube::Config) -> Result<Self, Error>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build::<_, RequestBody>(connect);
+        let client = client.map_response(|response| response.map(ApiBody::from)).map_err(BoxError::from);
+        Self::with(client, config)
+    }
+
+    fn with<S>(client: S, config: &kube::Config) -> Result<Self, Error>
+    where
+        S: Service<Request<RequestBody>, Response = Response<ApiBody>, Error = BoxError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
         let service = ServiceBuilder::new()
             .option_layer(config.auth_layer().map_err(Error::LocalApi)?)
             .layer(config.extra_headers_layer().map_err(Error::LocalApi)?)
@@ -94,6 +120,15 @@ impl LocalApi {
             .authority(self.authority.clone())
             .path_and_query(path)
             .build()
+    }
+
+    /// A client of the same API over the same connections.
+    pub(crate) fn client(&self, config: &kube::Config) -> kube::Client {
+        let send = self.service.clone().map_request(|request: Request<kube::client::Body>| {
+            request.map(|body| body.map_err(BoxError::from).boxed_unsync())
+        });
+        let service = ServiceBuilder::new().layer(config.base_uri_layer()).service(send);
+        kube::Client::new(service, config.default_namespace.clone())
     }
 
     /// Sends a request whose URL is one of [`url`](Self::url).

@@ -21,6 +21,7 @@ use crate::followed::Followed;
 use crate::health::{self, Health, Part, chain};
 use crate::identity::IdentityKeeper;
 use crate::local_api::LocalApi;
+use crate::local_connect::LocalConnect;
 use crate::metrics::{Metrics, ReloadedFile};
 use crate::policy_source::KeptPolicy;
 use crate::requests::Requests;
@@ -42,8 +43,14 @@ pub struct Agent {
 impl Agent {
     /// An agent that has not begun to dial.
     pub fn new(mut config: Config) -> Result<Self, Error> {
-        let api = LocalApi::new(&config.kube)?;
-        let client = Client::try_from(config.kube.clone()).map_err(Error::LocalApi)?;
+        let (api, client) = if let Some(connect) = config.local_connect.take() {
+            let api = LocalApi::over(LocalConnect(connect), &config.kube)?;
+            let client = api.client(&config.kube);
+            (api, client)
+        } else {
+            let api = LocalApi::new(&config.kube)?;
+            (api, Client::try_from(config.kube.clone()).map_err(Error::LocalApi)?)
+        };
         let policy = KeptPolicy::new(config.policy.clone(), std::mem::take(&mut config.allowed_planes))?;
         Ok(Self { config, policy, api, client })
     }

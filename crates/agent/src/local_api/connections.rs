@@ -90,7 +90,7 @@ impl Connections {
                 Way::Http2(place) => place,
                 Way::Http1 => {
                     let response = self.0.http1.request(request).await?;
-                    return Ok(response.map(|body| ApiBody { body, _place: None }));
+                    return Ok(response.map(ApiBody::from));
                 }
             };
             match place.0.send.clone().try_send_request(request).await {
@@ -222,6 +222,13 @@ pub(crate) struct ApiBody {
 impl std::fmt::Debug for ApiBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("ApiBody").field(&self.body).finish()
+    }
+}
+
+impl From<Incoming> for ApiBody {
+    /// A body that has its connection to itself.
+    fn from(body: Incoming) -> Self {
+        Self { body, _place: None }
     }
 }
 
