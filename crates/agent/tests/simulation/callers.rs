@@ -101,13 +101,11 @@ impl Caller {
         let request = Request::builder().method(method).uri(url).body(Full::new(body.into())).unwrap();
         let asked =
             async { self.connected().await?.send_request(request).await.map_err(|_broken| Unanswered) };
-        match timeout(Duration::from_secs(90), asked).await {
-            Ok(Ok(response)) => Ok(response),
-            _ => {
-                self.send = None;
-                Err(Unanswered)
-            }
+        if let Ok(Ok(response)) = timeout(Duration::from_secs(90), asked).await {
+            return Ok(response);
         }
+        self.send = None;
+        Err(Unanswered)
     }
 
     /// Asks for one tenant until `stop`. Panics when an answer is not the one to its question.
@@ -181,9 +179,9 @@ impl Caller {
         if response.status() != 200 {
             return false;
         }
-        let expected: String = (0..crate::cluster::LINES)
-            .map(|n| format!("{} {n}\n", mark(tenant.cluster.host, &namespace, nonce)))
-            .collect();
+        let mark = mark(tenant.cluster.host, &namespace, nonce);
+        let expected: Vec<String> = (0..crate::cluster::LINES).map(|n| format!("{mark} {n}\n")).collect();
+        let expected = expected.concat();
         let mut body = response.into_body();
         let mut read = Vec::new();
         let hang_up = Instant::now() + patience;

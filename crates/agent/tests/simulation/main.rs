@@ -8,6 +8,7 @@
 //! and its streams end; when everything is well again, everybody is answered again; and nothing is left behind, neither
 //! tasks nor connections nor descriptors.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::print_stdout, reason = "shown when a seed fails: what to replay, and what had happened")]
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +47,6 @@ fn every_seed_keeps_tenants_apart() {
 
 fn simulate(seed: Seed) {
     buildplane_tls::install_crypto();
-    // Shown when the test fails: what to replay, and what had happened.
     println!("seed {}", seed.0);
     // What the first runtime of a process opens stays open.
     drop(runtime());

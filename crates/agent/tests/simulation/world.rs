@@ -141,7 +141,7 @@ impl World {
     fn start_gateway(&mut self) {
         let identity = ServerIdentity::new(&self.trust.gateway_leaf);
         let set = |name: &str| BTreeSet::from([name.to_owned()]);
-        let roles = Roles { controllers: set("controllers"), users: set("users"), ..Roles::default() };
+        let roles = Roles { controllers: set("controllers"), users: set("users") };
         let config = Config {
             agents: AgentListener { listener: self.net.listen(AGENTS), identity: identity.clone() },
             internal: InternalListener {
