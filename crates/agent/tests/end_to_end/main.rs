@@ -12,6 +12,7 @@ mod forged_gateway;
 mod lifecycle;
 mod people;
 mod pods;
+mod replica_sets;
 mod replicas;
 mod requests;
 mod rig;
