@@ -13,7 +13,6 @@ use hyper_util::rt::TokioIo;
 
 use buildplane_tls::{Alpn, ClientIdentity, TrustAnchors, connect};
 
-use crate::config::GatewayUrl;
 use crate::connect::{Connect, ConnectFailure, Connecting, Direct, Io, tcp};
 
 mod except;
@@ -80,14 +79,14 @@ impl Proxied {
 }
 
 impl Connect for Proxied {
-    fn connect<'a>(&'a self, to: &'a GatewayUrl) -> Connecting<'a> {
-        if self.except.covers(&to.host, to.port) {
-            return Direct.connect(to);
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        if self.except.covers(host, port) {
+            return Direct.connect(host, port);
         }
         Box::pin(async move {
             let proxy = tcp(&self.proxy.address()).await?;
             let Some(anchors) = self.anchors.as_ref().filter(|_anchors| self.proxy.is_tls) else {
-                return self.proxy.tunnel(Box::new(proxy), to).await;
+                return self.proxy.tunnel(Box::new(proxy), (host, port)).await;
             };
             let failed = |source: Box<dyn std::error::Error + Send + Sync>| ConnectFailure::ProxyTls {
                 proxy: self.proxy.to_string(),
@@ -96,7 +95,7 @@ impl Connect for Proxied {
             let tls = ClientIdentity::anonymous().client_config(anchors, &[Alpn::Http1]);
             let tls = tls.map_err(|error| failed(Box::new(error)))?;
             let stream = connect(tls, &self.proxy.host, proxy, HANDSHAKE).await;
-            self.proxy.tunnel(Box::new(stream.map_err(|error| failed(Box::new(error)))?), to).await
+            self.proxy.tunnel(Box::new(stream.map_err(|error| failed(Box::new(error)))?), (host, port)).await
         })
     }
 }
@@ -142,9 +141,9 @@ impl ProxyUrl {
     }
 
     /// Asks for a connection to the gateway, and becomes it.
-    async fn tunnel(&self, io: Box<dyn Io>, to: &GatewayUrl) -> Result<Box<dyn Io>, ConnectFailure> {
+    async fn tunnel(&self, io: Box<dyn Io>, (host, port): (&str, u16)) -> Result<Box<dyn Io>, ConnectFailure> {
         let failed = |source: hyper::Error| ConnectFailure::Proxy { proxy: self.to_string(), source };
-        let target = format!("{}:{}", to.host, to.port);
+        let target = format!("{host}:{port}");
         let mut request = Request::connect(&target)
             .header(header::HOST, &target)
             .body(Empty::<Bytes>::new())
