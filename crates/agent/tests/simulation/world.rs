@@ -154,6 +154,8 @@ impl World {
             health: None,
             hosts: vec![GATEWAY_NAME.to_owned()],
             upstream_agents: None,
+            peers: None,
+            advertise: None,
             tunnel: Settings::default(),
             limits: Limits { settle: Duration::ZERO, ..Limits::default() },
             metrics: Metrics::default(),
