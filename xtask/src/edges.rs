@@ -12,7 +12,7 @@ const PREFIX: &str = "buildplane-";
 /// Every crate and what it may depend on; `*` is any. Test dependencies are free.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("admission", &["api", "template"]),
-    ("agent", &["api", "serve", "tls", "tunnel", "wire"]),
+    ("agent", &["api", "serve", "tls", "traces", "tunnel", "wire"]),
     ("api", &[]),
     ("apimachinery", &["expr"]),
     ("apiserver", &["apimachinery", "serve", "store", "tls"]),
@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["argo"]),
     ("executor", &[]),
     ("expr", &[]),
-    ("gateway", &["api", "serve", "tls", "tunnel", "wire"]),
+    ("gateway", &["api", "serve", "tls", "traces", "tunnel", "wire"]),
     ("node", &["executor"]),
     ("platform", &["*"]),
     ("serve", &["tls"]),
@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("template", &["expr"]),
     ("testing", &["*"]),
     ("tls", &[]),
+    ("traces", &[]),
     ("tunnel", &[]),
     ("wire", &["api"]),
 ];

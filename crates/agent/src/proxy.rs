@@ -141,7 +141,11 @@ impl ProxyUrl {
     }
 
     /// Asks for a connection to the gateway, and becomes it.
-    async fn tunnel(&self, io: Box<dyn Io>, (host, port): (&str, u16)) -> Result<Box<dyn Io>, ConnectFailure> {
+    async fn tunnel(
+        &self,
+        io: Box<dyn Io>,
+        (host, port): (&str, u16),
+    ) -> Result<Box<dyn Io>, ConnectFailure> {
         let failed = |source: hyper::Error| ConnectFailure::Proxy { proxy: self.to_string(), source };
         let target = format!("{host}:{port}");
         let mut request = Request::connect(&target)

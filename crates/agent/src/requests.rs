@@ -9,9 +9,10 @@ use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use buildplane_api::names::{CrRef, PlaneType};
+use buildplane_traces::Span;
 use buildplane_tunnel::BoxError;
 use buildplane_wire::{
     self as wire, Attributes, CanonicalPath, CanonicalQuery, STREAMS_PATH, TARGET_AGENT, TARGET_KUBERNETES,
@@ -55,17 +56,24 @@ impl Requests {
     }
 
     async fn judged(self: Arc<Self>, request: Request<Incoming>, leave: CancellationToken) -> Response<Body> {
-        let response = match self.carry_out(request, &leave).await {
+        let mut trace = Span::begin("agent", request.headers());
+        trace.set("http.request.method", || request.method().to_string());
+        if let Some(request_id) = text(request.headers(), &wire::REQUEST_ID) {
+            trace.set("buildplane.request_id", || request_id.to_owned());
+        }
+        let response = match self.carry_out(request, &leave, &mut trace).await {
             Ok(response) => response,
             Err(failure) => {
                 if failure.code == StatusCode::FORBIDDEN {
                     self.metrics.refused.inc();
                 }
-                let (status, message) = (failure.code.as_u16(), &failure.message);
-                tracing::warn!(status, message, "request not carried out");
+                // A field called `message` would take the place of the line's own.
+                let (status, reason) = (failure.code.as_u16(), &failure.message);
+                tracing::warn!(status, reason, "request not carried out");
                 failure.into_response()
             }
         };
+        trace.end(response.status());
         self.metrics.requests.get_or_create(&Code { code: response.status().as_u16() }).inc();
         response
     }
@@ -74,14 +82,17 @@ impl Requests {
         &self,
         mut request: Request<Incoming>,
         leave: &CancellationToken,
+        trace: &mut Span,
     ) -> Result<Response<Body>, Failure> {
         if text(request.headers(), &wire::TARGET) == Some(TARGET_AGENT) {
             return self.of_gateway(request.method(), request.uri().path());
         }
         let upgrade = Asked::take(&mut request)?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        trace.continue_in(&mut head.headers);
         let cr = self.custom_resource(&head.headers)?;
-        Span::current().record("cr", tracing::field::display(&cr));
+        trace.set("buildplane.cr", || cr.to_string());
+        tracing::Span::current().record("cr", tracing::field::display(&cr));
         if text(&head.headers, &wire::TARGET) != Some(TARGET_KUBERNETES) {
             return Err(Failure::new(
                 StatusCode::FORBIDDEN,
@@ -95,6 +106,7 @@ impl Requests {
         // The local API takes an upgrade as a GET; what it does is read from the path.
         let method = if upgrade.is_some() { Method::GET } else { head.method };
         let attributes = Attributes::read(&method, &path, &query).map_err(bad_request)?;
+        describe(trace, &attributes);
         let forbidden =
             |refusal: crate::policy::Refusal| Failure::new(StatusCode::FORBIDDEN, refusal.to_string());
         let allowed = self.policy.decide(&cr, &attributes, &query).map_err(forbidden)?;
@@ -172,6 +184,17 @@ impl Requests {
         } else {
             let message = format!("{cr} is no custom resource of a {}", self.plane_type);
             Err(Failure::new(StatusCode::FORBIDDEN, message))
+        }
+    }
+}
+
+/// What is asked for, as rules name it. Neither names nor queries.
+fn describe(trace: &mut Span, attributes: &Attributes) {
+    match attributes {
+        Attributes::Path { verb, .. } => trace.set("buildplane.verb", || verb.as_str()),
+        Attributes::Resource(resource) => {
+            trace.set("buildplane.verb", || resource.verb.as_str());
+            trace.set("buildplane.resource", || resource.qualified());
         }
     }
 }

@@ -12,6 +12,11 @@ pub(crate) mod names {
     pub(crate) const DATA_DIR: &str = "BUILDPLANE_DATA_DIR";
     /// Filter of the process's own log, for example `debug` or `buildplane_gateway=trace`.
     pub(crate) const LOG: &str = "BUILDPLANE_LOG";
+    /// Base URL of a collector that takes OTLP over HTTP; unset, there are no traces. What else OpenTelemetry's libraries
+    /// read (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, …) they read themselves.
+    pub(crate) const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    /// As what the process appears in traces.
+    pub(crate) const TRACES_SERVICE: &str = "OTEL_SERVICE_NAME";
     /// Set to anything but the empty string: no color.
     pub(crate) const NO_COLOR: &str = "NO_COLOR";
     /// `dumb` means that nothing may be redrawn.
@@ -68,4 +73,14 @@ pub(crate) fn proxy(name: &str) -> Option<String> {
 /// The log filter, `None` for each command's own default.
 pub(crate) fn log_filter() -> Option<String> {
     non_empty(names::LOG).and_then(|filter| filter.into_string().ok())
+}
+
+/// Where spans are exported to, if anywhere.
+pub(crate) fn traces_endpoint() -> Option<String> {
+    non_empty(names::TRACES_ENDPOINT).and_then(|endpoint| endpoint.into_string().ok())
+}
+
+/// The name under which they are, where it is not the process's own.
+pub(crate) fn traces_service() -> Option<String> {
+    non_empty(names::TRACES_SERVICE).and_then(|name| name.into_string().ok())
 }

@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(arguments.command.run());
+    // While the runtime still carries what the exporter sends.
+    buildplane_traces::flush();
     // Blocking work that nobody waits for any more must not hold the process back.
     runtime.shutdown_background();
     match result {

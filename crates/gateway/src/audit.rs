@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode};
 
+use buildplane_traces::Span;
 use buildplane_wire::{self as wire, Attributes};
 
 use crate::limits::Share;
@@ -18,6 +19,8 @@ pub(crate) struct Audit {
     /// What the request holds of its tenant's and its caller's share, for as long as it is in flight.
     pub(crate) share: Option<Share>,
     pub(crate) request_id: String,
+    /// Our part in the request, until its answer begins.
+    pub(crate) trace: Span,
     pub(crate) user: String,
     pub(crate) method: Method,
     pub(crate) cr: String,
@@ -38,13 +41,20 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn begin(metrics: Metrics, request_id: String, user: &str, method: Method) -> Self {
+    pub(crate) fn begin(
+        metrics: Metrics,
+        request_id: String,
+        trace: Span,
+        user: &str,
+        method: Method,
+    ) -> Self {
         metrics.streams.inc();
         Self {
             metrics,
             begun: Instant::now(),
             share: None,
             request_id,
+            trace,
             user: user.to_owned(),
             method,
             cr: String::new(),
@@ -73,6 +83,10 @@ impl Audit {
                 self.namespace = resource.namespace.clone().unwrap_or_default();
             }
         }
+        self.trace.set("buildplane.verb", || self.verb);
+        if !self.resource.is_empty() {
+            self.trace.set("buildplane.resource", || self.resource.clone());
+        }
     }
 
     /// What the caller calls the request, where that is short and can be shown.
@@ -86,6 +100,10 @@ impl Audit {
     /// The response's head is there.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status;
+        if !self.agent.is_empty() {
+            self.trace.set("buildplane.agent", || self.agent.clone());
+        }
+        self.trace.end(status);
         let target = Target { target: self.target };
         self.metrics.head_seconds.get_or_create(&target).observe(self.begun.elapsed().as_secs_f64());
     }

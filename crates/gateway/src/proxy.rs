@@ -11,8 +11,9 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
+use buildplane_traces::Span;
 use buildplane_tunnel::{BoxError, StreamBody};
 use buildplane_wire::{self as wire, Attributes, Verb};
 
@@ -72,8 +73,11 @@ impl Proxy {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut audit =
-            Audit::begin(self.metrics.clone(), request_id, &caller.user, request.method().clone());
+        let mut trace = Span::begin("gateway", request.headers());
+        trace.set("buildplane.request_id", || request_id.clone());
+        trace.set("http.request.method", || request.method().to_string());
+        let metrics = self.metrics.clone();
+        let mut audit = Audit::begin(metrics, request_id, trace, &caller.user, request.method().clone());
         audit.called(request.headers());
         let asked = check_identity(request.headers()).and_then(|()| Asked::take(&mut request));
         match asked {
@@ -189,7 +193,7 @@ impl Proxy {
                 carried.await;
                 n_upgraded.dec();
             };
-            self.upgraded.spawn(stream.instrument(Span::current()));
+            self.upgraded.spawn(stream.instrument(tracing::Span::current()));
             return answer;
         }
         if response.status().is_success() {
@@ -218,7 +222,9 @@ impl Proxy {
     ) -> Result<Judged, Failure> {
         let target = Target::parse(&head.uri)?;
         audit.cr = target.cr.to_string();
-        Span::current().record("cr", &audit.cr);
+        audit.trace.set("buildplane.cr", || target.cr.to_string());
+        audit.trace.set("buildplane.target", || target.name);
+        tracing::Span::current().record("cr", &audit.cr);
         audit.target = target.name;
         target.path.as_str().clone_into(&mut audit.path);
         let attributes = Attributes::read(method, &target.path, &target.query)
@@ -248,7 +254,7 @@ impl Proxy {
         audit.outcome = "refused";
         audit.answered(failure.code);
         self.metrics.requests_refused.get_or_create(&Reason { reason: failure.reason() }).inc();
-        tracing::debug!(message = failure.message, "request refused");
+        tracing::debug!(reason = failure.message, "request refused");
         failure.into_response()
     }
 
@@ -301,6 +307,7 @@ fn headers(from: &HeaderMap, target: &Target, audit: &Audit) -> Result<HeaderMap
             .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         headers.insert(name, value);
     }
+    audit.trace.continue_in(&mut headers);
     // For the far end's log and, where its owner wants it, for an extra field beside the user it impersonates. A name that
     // no header can hold is not told; nothing is allowed by it.
     if let Ok(user) = HeaderValue::from_str(&audit.user) {

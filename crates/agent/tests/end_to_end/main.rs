@@ -19,5 +19,6 @@ mod rig;
 mod speakers;
 mod streams;
 mod terms;
+mod traces;
 mod upgrades;
 mod ways;

@@ -37,7 +37,14 @@ pub(crate) enum Part {
 
 impl Part {
     pub(crate) async fn run(self) -> Result<ExitStatus> {
-        crate::logging::start("info");
+        let name = match self {
+            Self::Controller(_) => "buildplane-controller",
+            Self::Gateway(_) => "buildplane-gateway",
+            Self::Agent(_) => "buildplane-agent",
+            Self::Engine(_) => "buildplane-engine",
+            Self::Apiserver(_) => "buildplane-apiserver",
+        };
+        crate::logging::start("info", name);
         match self {
             Self::Controller(args) => Box::pin(controller::run(args)).await,
             Self::Gateway(args) => Box::pin(gateway::run(args)).await,

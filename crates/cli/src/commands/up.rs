@@ -48,10 +48,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitStatus> {
     let options = Options { data_dir, ports: args.ports.ports };
     if args.announce {
         detach::leave_session();
-        crate::logging::start("info");
+        crate::logging::start("info", "buildplane");
         return Box::pin(announced(options)).await;
     }
-    crate::logging::start("warn");
+    crate::logging::start("warn", "buildplane");
     Box::pin(foreground(options)).await
 }
 

@@ -37,7 +37,7 @@ impl RunningPlatform {
 }
 
 pub(super) async fn start(narrator: &mut Narrator, scratch: &Path) -> Result<RunningPlatform> {
-    crate::logging::start("error,kube_client=off");
+    crate::logging::start("error,kube_client=off", "buildplane");
     narrator
         .part("Start a local platform: control plane, gateway, build plane with its agent, registry, git")?;
     let options = Options { data_dir: data_dir(scratch), ports: Ports::Auto };

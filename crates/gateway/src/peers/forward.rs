@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Empty};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use buildplane_tls::PeerCertificates;
+use buildplane_traces::Span;
 use buildplane_tunnel::{BoxError, RequestBody};
 use buildplane_wire::{self as wire, CanonicalQuery, Endless};
 
@@ -95,7 +96,11 @@ impl Forwarder {
         B::Error: Into<BoxError>,
     {
         let endless = CanonicalQuery::parse(request.uri().query()).ok().and_then(|query| query.endless());
-        let sent = self.send(way, caller, request, request_id);
+        let mut trace = Span::begin("gateway replica", request.headers());
+        trace.set("buildplane.request_id", || request_id.to_owned());
+        let (mut head, body) = request.into_parts();
+        trace.continue_in(&mut head.headers);
+        let sent = self.send(way, caller, Request::from_parts(head, body), request_id);
         // The replica has the same deadline and a better answer, so it goes first.
         let deadline = self.response_head + Duration::from_secs(2);
         let sent = tokio::time::timeout(deadline, sent).await.unwrap_or_else(|_elapsed| {
@@ -106,11 +111,13 @@ impl Forwarder {
         });
         match sent {
             Ok(response) => {
+                trace.end(response.status());
                 let stop = endless.map(|endless| (endless, Box::pin(self.stop.clone().cancelled_owned())));
                 response.map(|body| Body::new(Forwarded { body, stop }))
             }
             Err(failure) => {
-                tracing::debug!(message = failure.message, "request not forwarded");
+                tracing::debug!(reason = failure.message, "request not forwarded");
+                trace.end(failure.code);
                 failure.into_response()
             }
         }
