@@ -110,6 +110,10 @@ impl Agents {
             }
             refusal
         };
+        if self.peers.is_leaving() {
+            let message = "this replica of the gateway is about to leave; connect to another";
+            return Err(refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Leaving", message)));
+        }
         let hello = self.hello(request).map_err(refused)?;
         self.judge(&hello).map_err(refused)?;
         let upgrade = match self.upstream {

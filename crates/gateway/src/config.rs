@@ -89,6 +89,9 @@ pub struct Limits {
     /// After the start, how long an agent whose plane nobody has registered yet is asked to come again soon, rather than
     /// refused: controllers register their planes anew in this time.
     pub settle: Duration,
+    /// How long, after readiness has gone, work is still taken: until balancers have noticed, and agents have found another
+    /// replica.
+    pub notice: Duration,
     /// How often admissions are compared with the clock.
     pub sweep: Duration,
     /// How often watchers are told when the connected agents were last heard of.
@@ -106,6 +109,7 @@ impl Default for Limits {
             response_head: Duration::from_mins(1),
             stalled: Duration::from_mins(5),
             settle: Duration::from_secs(10),
+            notice: Duration::ZERO,
             // A certificate that expires is to have ended its streams within five seconds.
             sweep: Duration::from_secs(2),
             heartbeat: Duration::from_secs(10),

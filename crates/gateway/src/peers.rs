@@ -50,6 +50,8 @@ pub(crate) struct Peers {
 struct State {
     /// Where this replica found itself.
     own_url: Option<String>,
+    /// This replica is going: it names itself no more, by which agents and watchers see it.
+    is_leaving: bool,
     peers: BTreeMap<String, Peer>,
 }
 
@@ -67,8 +69,8 @@ struct Peer {
 
 impl Peers {
     /// A replica that knows of no other.
-    pub(crate) fn new(registry: Arc<Registry>, instance: String, address: Option<String>) -> Self {
-        let own = Replica { instance, address };
+    pub(crate) fn new(registry: Arc<Registry>, address: Option<String>) -> Self {
+        let own = Replica { instance: uuid::Uuid::new_v4().to_string(), address };
         let set = ReplicaSet { instance: own.instance.clone(), replicas: vec![own.clone()] };
         Self { registry, own, state: Mutex::default(), replicas: watch::Sender::new(set) }
     }
@@ -93,6 +95,16 @@ impl Peers {
         let state = self.lock();
         let there = |peer: &&Peer| peer.is_followed && peer.connected.get(cr) == Some(plane);
         state.peers.values().filter(there).map(|peer| Arc::clone(&peer.client)).collect()
+    }
+
+    /// This replica will soon be gone: agents look for the others, and watchers follow those.
+    pub(crate) fn leave(&self) {
+        self.change(|state| state.is_leaving = true);
+    }
+
+    /// Whether this replica will soon be gone.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.lock().is_leaving
     }
 
     /// An address turned out to be this replica's own.
@@ -175,7 +187,8 @@ impl Peers {
         let peers = state.peers.iter();
         let peers = peers
             .map(|(instance, peer)| Replica { instance: instance.clone(), address: peer.address.clone() });
-        let mut replicas: Vec<Replica> = std::iter::once(self.own.clone()).chain(peers).collect();
+        let own = (!state.is_leaving).then(|| self.own.clone());
+        let mut replicas: Vec<Replica> = own.into_iter().chain(peers).collect();
         replicas.sort();
         tracing::info!(count = replicas.len(), "the gateway's replicas have changed");
         self.replicas.send_if_modified(|known| {
@@ -192,15 +205,15 @@ impl Peers {
 }
 
 fn entries(own: &Replica, state: &State) -> Vec<ReplicaEntry> {
-    let own = ReplicaEntry {
+    let own = (!state.is_leaving).then(|| ReplicaEntry {
         instance: own.instance.clone(),
         url: state.own_url.clone(),
         address: own.address.clone(),
-    };
+    });
     let peers = state.peers.iter().map(|(instance, peer)| ReplicaEntry {
         instance: instance.clone(),
         url: Some(peer.client.url()),
         address: peer.address.clone(),
     });
-    std::iter::once(own).chain(peers).collect()
+    own.into_iter().chain(peers).collect()
 }

@@ -36,7 +36,7 @@ pub(crate) use carry::Limits as CarryLimits;
 use exchange::{Exchanged, Outgoing, empty, exchange};
 use target::check_method;
 pub(crate) use target::{PREFIX, Target};
-use upgrade::Asked;
+pub(crate) use upgrade::Asked;
 
 /// What proxying works with.
 pub(crate) struct Proxy {

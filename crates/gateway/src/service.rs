@@ -58,7 +58,8 @@ impl<L: Listener> Gateway<L> {
         Ok(Self { config, tls: Tls { agents, internal } })
     }
 
-    /// Serves until `shutdown`: then readiness goes first, callers are drained, and the agents' connections close last.
+    /// Serves until `shutdown`. Then readiness goes first, and agents and watchers are told that this replica leaves; after
+    /// `notice` no new work is taken, watches end and other requests drain; the agents' connections close last.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl<L: Listener> Gateway<L> {
         let Self { config, tls } = self;
         let readiness = Readiness::default();
         // Cancelled when the gateway should stop, for any reason.
-        let stop = shutdown.child_token();
+        let stop = CancellationToken::new();
         // Cancelled when the callers have drained.
         let tunnels_close = CancellationToken::new();
         let _close_on_drop = tunnels_close.clone().drop_guard();
@@ -79,8 +80,7 @@ impl<L: Listener> Gateway<L> {
         let n_agents = config.limits.agents;
         let sweep = config.limits.sweep;
         let upgraded = TaskTracker::new();
-        let instance = uuid::Uuid::new_v4().to_string();
-        let peers = Arc::new(Peers::new(Arc::clone(&registry), instance, config.advertise.clone()));
+        let peers = Arc::new(Peers::new(Arc::clone(&registry), config.advertise.clone()));
         let internal = internal(&config, &registry, &peers, &upgraded, &stop);
         let names: Arc<[String]> = config.hosts.into();
         let agents = Arc::new(Agents {
@@ -126,6 +126,7 @@ impl<L: Listener> Gateway<L> {
             tunnels_close.cancel();
             part("internal", served)
         });
+        let leaving = Arc::clone(&peers);
         if let Some(config) = config.peers {
             let stop = stop.clone();
             parts.spawn(async move {
@@ -133,6 +134,12 @@ impl<L: Listener> Gateway<L> {
                 Ok(())
             });
         }
+        // Whatever part ends first ends the others: this one when its time has come.
+        let (stopping, notice, ready) = (stop.clone(), config.limits.notice, readiness.clone());
+        parts.spawn(async move {
+            stopping.run_until_cancelled(leave(shutdown, ready, &leaving, notice)).await;
+            Ok(())
+        });
         let swept = stop.clone();
         parts.spawn(async move {
             keep_swept(&registry, sweep, &swept).await;
@@ -181,9 +188,19 @@ fn internal<L: Listener>(
         registry: Arc::clone(registry),
         peers: Arc::clone(peers),
         response_head: config.limits.response_head,
+        carry: CarryLimits { drain: config.tunnel.drain, stalled: config.limits.stalled },
+        upgraded: upgraded.clone(),
         stop: stop.clone(),
     });
     Internal { proxy, forwarder, planes, control_plane, hosts: config.hosts.as_slice().into() }
+}
+
+/// Waits for `shutdown`, and says in time that this replica goes.
+async fn leave(shutdown: CancellationToken, readiness: Readiness, peers: &Peers, notice: Duration) {
+    shutdown.cancelled().await;
+    readiness.clear();
+    peers.leave();
+    tokio::time::sleep(notice).await;
 }
 
 /// Waits for every part; the first that ends, for whatever reason, ends the others.

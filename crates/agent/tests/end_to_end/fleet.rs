@@ -16,6 +16,7 @@ use tokio_util::sync::DropGuard;
 use crate::backend::Backend;
 use crate::feed::watch;
 use crate::rig::{HOUR, Rig};
+use crate::upgrades::allow_streams;
 
 /// Where one replica is, and where all of them are.
 pub(crate) struct Place {
@@ -74,6 +75,11 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts replicas, and waits until each knows of all.
     pub(crate) async fn start(n_replicas: usize, is_advertised: bool) -> Self {
+        let limits = Limits { settle: Duration::from_secs(30), ..Limits::default() };
+        Self::with(n_replicas, is_advertised, limits).await
+    }
+
+    pub(crate) async fn with(n_replicas: usize, is_advertised: bool, limits: Limits) -> Self {
         buildplane_tls::install_crypto();
         let gateway_ca = Authority::generate("gateway", HOUR).unwrap();
         let callers_ca = Authority::generate("control plane", HOUR).unwrap();
@@ -91,7 +97,6 @@ impl Fleet {
         };
         let places: Vec<Place> = reserved.iter().map(place).collect();
         drop(reserved);
-        let limits = Limits { settle: Duration::from_secs(30), ..Limits::default() };
         let mut replicas = Vec::new();
         for place in places {
             let mut rig = Rig::replica((&gateway_ca, &callers_ca), place, limits.clone());
@@ -129,7 +134,11 @@ impl Fleet {
         let [rig, ..] = self.replicas.as_slice() else { panic!("no replica") };
         let server_ca = ServerCa::Pem(rig.gateway_ca.cert_pem().to_owned());
         let url = format!("wss://{address}/ws").parse().unwrap();
-        rig.agent_configured(backend, server_ca, |config| config.gateway = url).await
+        rig.agent_configured(backend, server_ca, |config| {
+            config.gateway = url;
+            allow_streams(config);
+        })
+        .await
     }
 
     /// Ends a replica as a power cut does: every connection of it breaks at once.

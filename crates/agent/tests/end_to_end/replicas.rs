@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
+use http_body_util::BodyExt as _;
 
+use buildplane_gateway::Limits;
+use buildplane_testing::Tools;
 use buildplane_tls::Authority;
 
 use crate::backend::{Backend, TEAM};
@@ -11,6 +14,7 @@ use crate::feed::watch;
 use crate::fleet::{Balancer, Fleet};
 use crate::rig::{Caller, HOUR, Rig, TEAM_PROXY, chunk, ends, eventually, text};
 use crate::speakers::Speaker;
+use crate::upgrades::People;
 
 const PODS: &str = "/api/v1/namespaces/openchoreo-ci-team/pods";
 
@@ -74,6 +78,64 @@ async fn any_replica_serves_a_plane_whose_agent_reaches_only_one() {
     assert!(backend.seen.requests().iter().all(|(_, headers)| {
         headers.keys().all(|name| !name.as_str().starts_with("x-openchoreo-forwarded"))
     }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_into_pods_pass_through_a_replica_without_the_tunnel() {
+    let (fleet, _balancer, backend, _agent) = behind_a_balancer().await;
+    let people = People::new(&fleet.replicas[1], Tools::newest());
+    let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\n";
+    let input = line.repeat((1 << 20) / line.len());
+    let copied = people.kubectl(&["exec", "-i", "x", "--", "cat"], &input).await.ok();
+    assert!(copied == input, "a megabyte came back, and another");
+    let failed = people.kubectl(&["exec", "x", "--", "sh", "-c", "exit 3"], "").await;
+    assert_eq!(failed.code, Some(3), "{failed}");
+    eventually("no stream is left at the far end", || backend.seen.n_streams() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_leaves_says_so_first_and_closes_its_tunnels_last() {
+    let limits =
+        Limits { notice: Duration::from_secs(1), settle: Duration::from_secs(30), ..Limits::default() };
+    let mut fleet = Fleet::with(2, true, limits).await;
+    let ca = Authority::generate("ca", HOUR).unwrap();
+    fleet.register("team/default", ca.cert_pem()).await;
+    let (told, mut tellings) = tokio::sync::mpsc::channel(16);
+    let speaker = Speaker::new(&ca, "a-1");
+    let spoken = speaker.connect_telling(&fleet.replicas[0], told).await.unwrap();
+    let instance = tellings.recv().await.unwrap()["instance"].clone();
+    let mut feed = watch(&fleet.replicas[0]).await;
+    let mut other = watch(&fleet.replicas[1]).await;
+    for lines in [&mut feed, &mut other] {
+        lines.next_of("Hello").await;
+    }
+    let mut caller = fleet.replicas[0].controller().await;
+    caller.until_connected("team/default").await;
+    assert_eq!(fleet.replicas[0].readiness().await, 200);
+
+    let ended = tokio::spawn(fleet.replicas[0].ask_to_stop());
+    // Readiness goes before anything else does: whoever is told to look elsewhere finds it gone.
+    let names = |line: &serde_json::Value| {
+        let replicas = line["replicas"].as_array().unwrap();
+        replicas.iter().any(|replica| replica["instance"] == instance)
+    };
+    let set = tellings.recv().await.unwrap();
+    assert!(!names(&set), "the agent is told that it leaves: {set}");
+    assert_eq!(fleet.replicas[0].readiness().await, 503);
+    assert!(!names(&feed.next_of("Replicas").await), "and so are watchers");
+    // Work is still taken; agents are sent elsewhere.
+    assert_eq!(caller.get(&format!("{TEAM_PROXY}/version")).await.status(), 200);
+    assert_eq!(speaker.connect(&fleet.replicas[0]).await.err().unwrap().0, 503);
+    assert!(!ended.is_finished());
+    // What was asked in time is answered, though it takes longer than the notice; the feed has ended by then.
+    let slow = caller.get(&format!("{TEAM_PROXY}/slow")).await;
+    assert_eq!(slow.status(), 200);
+    assert!(spoken.is_open(), "the tunnel is there for as long as anybody needs it");
+    while feed.body.frame().await.is_some_and(|frame| frame.is_ok()) {}
+    assert_eq!(text(slow).await, "a-1");
+    spoken.until_closed().await;
+    ended.await.unwrap();
+    assert!(!names(&other.next_of("Replicas").await), "the other replica has lost it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

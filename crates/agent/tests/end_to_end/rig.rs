@@ -38,6 +38,7 @@ pub(crate) const CLUSTER_PROXY: &str = "/api/proxy/buildplane/shared/_cluster/de
 pub(crate) struct Rig {
     pub(crate) agents: SocketAddr,
     pub(crate) internal: SocketAddr,
+    pub(crate) health: SocketAddr,
     pub(crate) gateway_ca: Authority,
     pub(crate) callers_ca: Authority,
     metrics: Metrics,
@@ -65,6 +66,7 @@ impl Rig {
         let mut rig = Self {
             agents: "127.0.0.1:0".parse().unwrap(),
             internal: "127.0.0.1:0".parse().unwrap(),
+            health: "127.0.0.1:0".parse().unwrap(),
             gateway_ca: Authority::generate("gateway", HOUR).unwrap(),
             callers_ca: Authority::generate("control plane", HOUR).unwrap(),
             metrics: Metrics::default(),
@@ -84,6 +86,7 @@ impl Rig {
         Self {
             agents: place.agents,
             internal: place.internal,
+            health: "127.0.0.1:0".parse().unwrap(),
             gateway_ca: copy(of.0),
             callers_ca: copy(of.1),
             limits,
@@ -107,6 +110,8 @@ impl Rig {
             TcpListener::from_std(listener).unwrap()
         };
         let (agents, internal) = (listen(self.agents), listen(self.internal));
+        let health = listen("127.0.0.1:0".parse().unwrap());
+        self.health = health.local_addr().unwrap();
         self.agents = agents.local_addr().unwrap();
         self.internal = internal.local_addr().unwrap();
         let request = LeafRequest::server(&["gateway.test"], &["127.0.0.1".parse().unwrap()], HOUR);
@@ -121,7 +126,7 @@ impl Rig {
                 authorizer: Arc::new(Roles { controllers: set("controllers"), users: set("users") }),
                 control_plane: self.control_plane.clone(),
             },
-            health: None,
+            health: Some(health),
             hosts: vec!["gateway.test".to_owned()],
             peers: self.replica.as_ref().map(|place| place.peers(&self.gateway_ca, &self.callers_ca)),
             advertise: self.replica.as_ref().and_then(crate::fleet::Place::advertised),
@@ -148,6 +153,22 @@ impl Rig {
         let (shutdown, run) = self.gateway.take().unwrap();
         shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(20), run).await.expect("the gateway ends").unwrap().unwrap();
+    }
+
+    /// Tells the gateway to end; the future is over when it has.
+    pub(crate) fn ask_to_stop(&mut self) -> impl Future<Output = ()> + use<> {
+        let (shutdown, run) = self.gateway.take().unwrap();
+        shutdown.cancel();
+        async move { run.await.unwrap().unwrap() }
+    }
+
+    /// What the gateway says of its readiness.
+    pub(crate) async fn readiness(&self) -> u16 {
+        let tcp = TcpStream::connect(self.health).await.unwrap();
+        let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("/readyz").header("host", "127.0.0.1").body(full("")).unwrap();
+        send.send_request(request).await.unwrap().status().as_u16()
     }
 
     /// Ends the gateway at once: none of its tasks runs another step, and its sockets close.

@@ -79,12 +79,16 @@ impl Speaker {
         let instance = self.hello.instance.clone().unwrap();
         let answers = tower::service_fn(move |request: Request<Incoming>| {
             let (instance, told) = (instance.clone(), told.clone());
+            let request_path = request.uri().path().to_owned();
             async move {
                 if request.headers()["x-openchoreo-target"] == "agent" {
                     assert_eq!((request.method().as_str(), request.uri().path()), ("PUT", "/replicas"));
                     assert!(!request.headers().contains_key("x-openchoreo-cr"));
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     let _nobody_listens = told.send(serde_json::from_slice(&body).unwrap()).await;
+                }
+                if request_path == "/slow" {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
                 }
                 Ok::<_, Infallible>(Response::new(instance))
             }

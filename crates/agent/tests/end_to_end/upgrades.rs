@@ -24,7 +24,7 @@ use crate::backend::{Backend, TEAM};
 use crate::rig::{Caller, HOUR, Rig, TEAM_PROXY, eventually, full, json, kubeconfig, text};
 
 /// What the owner of a build cluster adds to let people into the pods of builds.
-fn allow_streams(config: &mut Config) {
+pub(crate) fn allow_streams(config: &mut Config) {
     let mut policy = Policy::builds();
     policy.rules.push(Rule {
         name: "streams".to_owned(),
@@ -41,13 +41,13 @@ async fn open() -> (Rig, Backend, DropGuard, Caller) {
 }
 
 /// kubectl through the gateway, as the user alice.
-struct People {
+pub(crate) struct People {
     directory: tempfile::TempDir,
     tools: Tools,
 }
 
 impl People {
-    fn new(rig: &Rig, tools: Tools) -> Self {
+    pub(crate) fn new(rig: &Rig, tools: Tools) -> Self {
         let groups = vec!["users".to_owned()];
         let user = LeafRequest { organizations: groups, ..LeafRequest::client("alice", HOUR) };
         let user = rig.callers_ca.issue(user).unwrap();
@@ -59,7 +59,7 @@ impl People {
         Self { directory, tools }
     }
 
-    async fn kubectl(&self, arguments: &[&str], input: &str) -> Finished {
+    pub(crate) async fn kubectl(&self, arguments: &[&str], input: &str) -> Finished {
         let kubectl = Kubectl::new(&self.tools, &self.directory.path().join("data/kubeconfig"), "x");
         let arguments: Vec<String> = ["-n", "openchoreo-ci-team"]
             .iter()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -147,7 +148,20 @@ impl PeerClient {
             }
         });
         let streams = Arc::new(Semaphore::new(STREAMS));
-        Ok(Connection { send, streams, _driver: AbortOnDropHandle::new(driver) })
+        let connection = Connection { send, streams, _driver: AbortOnDropHandle::new(driver) };
+        tokio::time::timeout(CONNECT, self.greet(&connection))
+            .await
+            .map_err(|_elapsed| ClientError::TimedOut)?
+            .map_err(ClientError::Http2)?;
+        Ok(connection)
+    }
+
+    /// Waits for any answer. An extended CONNECT is sound only once both ends have taken in each other's settings, and the
+    /// answer shows that they have.
+    async fn greet(&self, connection: &Connection) -> Result<(), hyper::Error> {
+        let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *request.uri_mut() = format!("{}/", self.url()).parse().unwrap_or_default();
+        connection.send.clone().send_request(request).await.map(drop)
     }
 }
 

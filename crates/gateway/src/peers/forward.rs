@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
 
 use buildplane_tls::PeerCertificates;
 use buildplane_traces::Span;
-use buildplane_tunnel::{BoxError, RequestBody};
+use buildplane_tunnel::{BoxError, Carried, Patience, RequestBody, splice};
 use buildplane_wire::{self as wire, CanonicalQuery, Endless};
 
 use crate::authorize::Caller;
-use crate::proxy::Target;
+use crate::proxy::{Asked, CarryLimits, Target};
 use crate::registry::{PlaneKey, Registry};
 use crate::status::Failure;
 
@@ -27,6 +29,8 @@ use super::{GATEWAYS, Peers};
 
 /// The replica that forwards. A request with it is never forwarded again.
 const FORWARDED_BY: HeaderName = HeaderName::from_static("x-openchoreo-forwarded-by");
+/// How long one side of an upgraded stream may go on after the other has closed.
+const LINGER: Duration = Duration::from_secs(5);
 /// The caller, as JSON.
 const USER: HeaderName = HeaderName::from_static("x-openchoreo-forwarded-user");
 
@@ -66,8 +70,18 @@ pub(crate) struct Forwarder {
     pub(crate) peers: Arc<Peers>,
     /// How long a replica may take to begin its answer.
     pub(crate) response_head: Duration,
+    /// What upgraded streams may take, and those that are open.
+    pub(crate) carry: CarryLimits,
+    pub(crate) upgraded: TaskTracker,
     /// Cancelled when the gateway should stop.
     pub(crate) stop: CancellationToken,
+}
+
+/// Whose request it is, and the id that it was given here.
+#[derive(Debug, Clone, Copy)]
+struct Asker<'a> {
+    caller: &'a Caller,
+    request_id: &'a str,
 }
 
 impl Forwarder {
@@ -88,28 +102,24 @@ impl Forwarder {
         &self,
         way: &[Arc<PeerClient>],
         caller: &Caller,
-        request: Request<B>,
+        mut request: Request<B>,
         request_id: &str,
     ) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        match Asked::take(&mut request) {
+            Ok(None) => {}
+            Ok(Some(asked)) => return self.upgrade(way, Asker { caller, request_id }, asked, request).await,
+            Err(failure) => return failure.into_response(),
+        }
         let endless = CanonicalQuery::parse(request.uri().query()).ok().and_then(|query| query.endless());
         let mut trace = Span::begin("gateway replica", request.headers());
         trace.set("buildplane.request_id", || request_id.to_owned());
-        let (mut head, body) = request.into_parts();
-        trace.continue_in(&mut head.headers);
-        let sent = self.send(way, caller, Request::from_parts(head, body), request_id);
-        // The replica has the same deadline and a better answer, so it goes first.
-        let deadline = self.response_head + Duration::from_secs(2);
-        let sent = tokio::time::timeout(deadline, sent).await.unwrap_or_else(|_elapsed| {
-            Err(Failure::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the gateway replica with the agent did not answer in time",
-            ))
-        });
-        match sent {
+        trace.continue_in(request.headers_mut());
+        let from = Asker { caller, request_id };
+        match self.in_time(self.send(way, from, request, None)).await {
             Ok(response) => {
                 trace.end(response.status());
                 let stop = endless.map(|endless| (endless, Box::pin(self.stop.clone().cancelled_owned())));
@@ -123,12 +133,66 @@ impl Forwarder {
         }
     }
 
+    /// An upgrade becomes an extended CONNECT between the replicas, as it does in the tunnel.
+    async fn upgrade<B>(
+        &self,
+        way: &[Arc<PeerClient>],
+        from: Asker<'_>,
+        asked: Asked,
+        request: Request<B>,
+    ) -> Response<Body> {
+        let request = request.map(|_body| Empty::<Bytes>::new());
+        let mut response = match self.in_time(self.send(way, from, request, Some(&asked))).await {
+            Ok(response) => response,
+            Err(failure) => return failure.into_response(),
+        };
+        if response.status() != StatusCode::OK {
+            return response.map(|body| Body::new(Forwarded { body, stop: None }));
+        }
+        let answer = match asked.answer(&response) {
+            Ok(answer) => answer,
+            Err(failure) => return failure.into_response(),
+        };
+        let replica = hyper::upgrade::on(&mut response);
+        let (stop, limits) = (self.stop.clone(), self.carry);
+        self.upgraded.spawn(async move {
+            // Holds the stream's place on its connection.
+            let _stream = response;
+            let carrying = async {
+                let (caller, replica) = tokio::try_join!(asked.caller, replica).ok()?;
+                let patience = Patience { linger: LINGER, stalled: limits.stalled };
+                splice(TokioIo::new(caller), TokioIo::new(replica), &Carried::default(), patience).await.ok()
+            };
+            let stopped = async {
+                stop.cancelled().await;
+                tokio::time::sleep(limits.drain).await;
+            };
+            tokio::select! {
+                _ended = carrying => {}
+                () = stopped => {}
+            }
+        });
+        answer
+    }
+
+    async fn in_time(
+        &self,
+        sent: impl Future<Output = Result<Response<PeerBody>, Failure>>,
+    ) -> Result<Response<PeerBody>, Failure> {
+        // The replica has the same deadline and a better answer, so it goes first.
+        let deadline = self.response_head + Duration::from_secs(2);
+        tokio::time::timeout(deadline, sent).await.unwrap_or_else(|_elapsed| {
+            let message = "the gateway replica with the agent did not answer in time";
+            Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, message))
+        })
+    }
+
     async fn send<B>(
         &self,
         way: &[Arc<PeerClient>],
-        caller: &Caller,
+        from: Asker<'_>,
         request: Request<B>,
-        request_id: &str,
+        asked: Option<&Asked>,
     ) -> Result<Response<PeerBody>, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -136,7 +200,12 @@ impl Forwarder {
     {
         let (head, body) = request.into_parts();
         let is_empty = body.is_end_stream();
-        let headers = self.headers(caller, &head.headers, request_id)?;
+        let mut headers = self.headers(from, &head.headers)?;
+        if let Some(asked) = asked {
+            headers.remove(header::CONTENT_LENGTH);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, asked.offer.clone());
+        }
+        let method = if asked.is_some() { Method::CONNECT } else { head.method };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let mut body = Some(body.map_err(Into::into).boxed_unsync());
         let mut last = "there is none".to_owned();
@@ -149,21 +218,24 @@ impl Forwarder {
                 }
             };
             let mut request = Request::new(body.take().unwrap_or_else(empty));
-            head.method.clone_into(request.method_mut());
+            method.clone_into(request.method_mut());
+            if let Some(asked) = asked {
+                request.extensions_mut().insert(asked.protocol.clone());
+            }
             let uri = format!("https://{}{path}", peer.authority());
             *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| {
                 Failure::new(StatusCode::BAD_REQUEST, error.to_string())
             })?;
             headers.clone_into(request.headers_mut());
             let unanswered = match slot.send(request).await {
-                Ok(response) => return Ok(response.map(|body| body)),
+                Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered,
             };
             last = unanswered.error.to_string();
             match unanswered.request {
                 Some(unsent) => body = Some(unsent.into_body()),
                 // What only reads may be done twice.
-                None if is_empty && head.method.is_safe() => body = Some(empty()),
+                None if is_empty && method.is_safe() => body = Some(empty()),
                 None => {
                     let message = "the gateway replica with the agent broke off before it answered; the request may have been \
                                    carried out, so look before you try it again";
@@ -175,9 +247,10 @@ impl Forwarder {
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message))
     }
 
-    fn headers(&self, caller: &Caller, from: &HeaderMap, request_id: &str) -> Result<HeaderMap, Failure> {
-        let mut headers = wire::forward_request(from);
-        if let Some(length) = from.get(header::CONTENT_LENGTH) {
+    fn headers(&self, from: Asker<'_>, given: &HeaderMap) -> Result<HeaderMap, Failure> {
+        let Asker { caller, request_id } = from;
+        let mut headers = wire::forward_request(given);
+        if let Some(length) = given.get(header::CONTENT_LENGTH) {
             headers.insert(header::CONTENT_LENGTH, length.clone());
         }
         let unnameable =

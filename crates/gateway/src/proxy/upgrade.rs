@@ -6,7 +6,7 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use axum::body::Body;
-use buildplane_tunnel::{StreamBody, websocket_accept};
+use buildplane_tunnel::websocket_accept;
 use buildplane_wire::{PROTOCOL_SPDY, PROTOCOL_WEBSOCKET, Subprotocols};
 
 use crate::status::Failure;
@@ -63,7 +63,7 @@ impl Asked {
     }
 
     /// What the caller is answered once the plane has agreed. A plane that agrees to something else has not agreed.
-    pub(crate) fn answer(&self, agreed: &Response<StreamBody>) -> Result<Response<Body>, Failure> {
+    pub(crate) fn answer<B>(&self, agreed: &Response<B>) -> Result<Response<Body>, Failure> {
         let chosen = self
             .offered
             .chosen(agreed.headers())

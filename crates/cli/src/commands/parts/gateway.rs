@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use buildplane_gateway::{
     AUDIENCE, AgentListener, Config, ControlPlane, Discovery, GATEWAYS, Gateway, InternalListener, Limits,
@@ -17,6 +17,9 @@ use super::files::{KeyPair, Watching, anchors, client_identity, identity};
 use super::{ApiArgs, bind, until_told};
 use crate::exit::ExitStatus;
 use crate::failure::{Explain as _, Failure, Result};
+
+/// How long work is still taken after readiness has gone.
+const NOTICE: Duration = Duration::from_secs(5);
 
 /// Run the cluster gateway: agents connect to it, the control plane reaches planes through it
 #[derive(Debug, clap::Args)]
@@ -160,7 +163,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<ExitStatus> {
         advertise,
         tunnel: buildplane_tunnel::Settings::default(),
         upstream_agents: args.upstream_agents.then(buildplane_tunnel::json::Settings::default),
-        limits: Limits::default(),
+        // Endpoints of a Service follow readiness within a few seconds.
+        limits: Limits { notice: NOTICE, ..Limits::default() },
         metrics: Metrics::default(),
     };
     let gateway = Gateway::new(config).context("cannot prepare the gateway")?;
