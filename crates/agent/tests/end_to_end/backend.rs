@@ -156,6 +156,8 @@ impl Backend {
 fn router(seen: Arc<Seen>) -> Router {
     let builds = Router::new()
         .route(&format!("{TEAM}/pods"), get(pods))
+        .route("/api/v1/namespaces/{namespace}/pods", get(pods))
+        .route("/api/v1/namespaces/{namespace}/configmaps/{name}", get(echo))
         .route(&format!("{TEAM}/pods/{{name}}/log"), get(log))
         .route(&format!("{TEAM}/configmaps"), post(length))
         .route(&format!("{TEAM}/configmaps/redirect"), get(redirect))
@@ -252,6 +254,11 @@ async fn length(body: Body) -> String {
         n_bytes += chunk.len();
     }
     n_bytes.to_string()
+}
+
+/// Says what was asked for.
+async fn echo(request: Request) -> String {
+    request.uri().path().to_owned()
 }
 
 async fn slow() -> &'static str {

@@ -18,6 +18,7 @@ mod requests;
 mod rig;
 mod speakers;
 mod streams;
+mod tenants;
 mod terms;
 mod traces;
 mod upgrades;

@@ -1,13 +1,14 @@
 //! The far end of a tunnel alone, with any certificate and any claim, answering with one text.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use buildplane_tls::{Authority, ClientIdentity, LeafRequest, PlaneSan};
@@ -35,6 +36,8 @@ pub(crate) fn agent_leaf(ca: &Authority) -> ClientIdentity {
 pub(crate) struct Speaker {
     identity: ClientIdentity,
     hello: AgentHello,
+    /// Lets a request for `/slow` be answered.
+    pub(crate) hurry: Arc<Notify>,
 }
 
 /// An open connection of a speaker; closed when dropped.
@@ -46,7 +49,7 @@ pub(crate) struct Spoken {
 impl Speaker {
     pub(crate) fn new(ca: &Authority, instance: &str) -> Self {
         let hello = AgentHello { instance: Some(instance.to_owned()), ..AgentHello::default() };
-        Self { identity: agent_leaf(ca), hello }
+        Self { identity: agent_leaf(ca), hello, hurry: Arc::default() }
     }
 
     pub(crate) fn of_cluster(mut self, cluster: &str) -> Self {
@@ -77,8 +80,9 @@ impl Speaker {
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         let stream = rig.dial(&self.identity, CLAIM, &headers).await?;
         let instance = self.hello.instance.clone().unwrap();
+        let hurry = Arc::clone(&self.hurry);
         let answers = tower::service_fn(move |request: Request<Incoming>| {
-            let (instance, told) = (instance.clone(), told.clone());
+            let (instance, told, hurry) = (instance.clone(), told.clone(), Arc::clone(&hurry));
             let request_path = request.uri().path().to_owned();
             async move {
                 if request.headers()["x-openchoreo-target"] == "agent" {
@@ -88,7 +92,7 @@ impl Speaker {
                     let _nobody_listens = told.send(serde_json::from_slice(&body).unwrap()).await;
                 }
                 if request_path == "/slow" {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    hurry.notified().await;
                 }
                 Ok::<_, Infallible>(Response::new(instance))
             }
