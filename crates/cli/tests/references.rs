@@ -299,8 +299,8 @@ fn tenants_of_one_plane_stay_apart() {
         refused,
         &[
             ("ClientCAValid", "True/CertificatesValid"),
-            ("AgentConnected", "False/NoAgentConnected"),
-            ("Ready", "False/NoAgentConnected"),
+            ("AgentConnected", "False/AgentNotVerified"),
+            ("Ready", "False/AgentNotVerified"),
         ],
     );
     assert_eq!(walk.kubectl.value(refused, ".status.agentConnection.connected"), "false");

@@ -4,9 +4,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use buildplane_apiserver::{Config, LogOptions, PodLogError, PodLogRef, PodLogs, Server};
-use buildplane_store::Store;
+use buildplane_store::{OpenError, Store};
 use buildplane_tls::{AnchorStore, ServerIdentity};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -20,6 +21,9 @@ use crate::tasks::Tasks;
 
 /// Names a client inside a cluster would use.
 const HOSTS: [&str; 3] = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+
+/// How long somebody who ends may still hold the store.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// One embedded API, as its clients see it.
 pub(crate) struct Api<'a> {
@@ -44,8 +48,7 @@ impl<'a> Api<'a> {
     ) -> Result<(), Error> {
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| Error::Store { api: self.name, source };
-        let store =
-            Store::open(data, buildplane_store::Config::default()).map_err(|e| failed(Box::new(e)))?;
+        let store = open(data).await.map_err(|e| failed(Box::new(e)))?;
         let config = Config {
             hosts: HOSTS.map(str::to_owned).to_vec(),
             client_anchors: Some(AnchorStore::new(self.trust.anchors()?)),
@@ -100,5 +103,18 @@ impl PodLogs for NodeLogs {
             })
         }
         .boxed()
+    }
+}
+
+/// Opens a store. The platform's own lock is held, so that whoever still holds the store's is on its way out.
+async fn open(data: &Path) -> Result<Store, OpenError> {
+    let begun = Instant::now();
+    loop {
+        match Store::open(data, buildplane_store::Config::default()) {
+            Err(OpenError::InUse { .. }) if begun.elapsed() < LEAVING => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
     }
 }

@@ -176,7 +176,7 @@ mod tests {
     fn alice(method: &str, target: &str) -> Result<String, Refusal> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let Ok(method) = method.parse::<Method>() else { unreachable!("{method} is a method") };
         judge(&Caller::Namespace("alice".to_owned()), &method, path, query)
     }
 

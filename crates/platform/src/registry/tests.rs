@@ -206,7 +206,7 @@ async fn layers_stream() {
     let piece = Bytes::from(vec![7_u8; 64 * 1024]);
     let mut hash = Sha256::new();
     (0..PIECES).for_each(|_| hash.update(&piece));
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
 
     let registry = registry().await;
     let alice = registry.builds_of("alice");
