@@ -36,7 +36,7 @@ pub(crate) fn allow_streams(config: &mut Config) {
     config.policy = PolicySource::Fixed(policy);
 }
 
-async fn open() -> (Rig, Backend, DropGuard, Caller) {
+pub(crate) async fn open() -> (Rig, Backend, DropGuard, Caller) {
     Rig::connected_with(allow_streams).await
 }
 
@@ -112,7 +112,7 @@ async fn as_shipped_no_stream_is_opened_and_the_rule_is_named() {
 }
 
 /// A WebSocket of alice's, over HTTP/1.1 as kubectl opens it.
-async fn websocket(
+pub(crate) async fn websocket(
     rig: &Rig,
     path: &str,
     headers: &[(&'static str, &'static str)],
@@ -136,7 +136,8 @@ async fn websocket(
     }
 }
 
-async fn http1(rig: &Rig) -> TlsStream<TcpStream> {
+/// A connection of alice's for HTTP/1.1, on which nothing has been said.
+pub(crate) async fn http1(rig: &Rig) -> TlsStream<TcpStream> {
     let groups = vec!["users".to_owned()];
     let user = LeafRequest { organizations: groups, ..LeafRequest::client("alice", HOUR) };
     let identity = ClientIdentity::new(&rig.callers_ca.issue(user).unwrap());
@@ -145,7 +146,7 @@ async fn http1(rig: &Rig) -> TlsStream<TcpStream> {
     connect(tls, "gateway.test", tcp, Duration::from_secs(5)).await.unwrap()
 }
 
-const V5: (&str, &str) = ("sec-websocket-protocol", "v5.channel.k8s.io");
+pub(crate) const V5: (&str, &str) = ("sec-websocket-protocol", "v5.channel.k8s.io");
 
 #[tokio::test]
 async fn an_end_arrives_at_the_far_end_both_ways() {

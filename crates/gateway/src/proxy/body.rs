@@ -105,8 +105,10 @@ enum Cut {
 enum Failed {
     #[error("the gateway is shutting down")]
     Shutdown,
+    /// Without its cause: whoever serves the caller would take the far end's reason out of it, and reset the caller's
+    /// stream with that. "Refused" tells a client to send again what may have been carried out.
     #[error("the stream from the agent failed")]
-    Stream(#[source] buildplane_tunnel::Error),
+    Stream,
 }
 
 /// Who looks after a response that its caller may not read.
@@ -269,7 +271,12 @@ impl Relayed {
             Ok(frame) => frame,
             Err(error) => {
                 self.audit.outcome = "failed";
-                return Poll::Ready(Some(Err(Failed::Stream(error).into())));
+                tracing::debug!(
+                    request_id = self.audit.request_id,
+                    error = &error as &dyn std::error::Error,
+                    "the stream from the agent failed"
+                );
+                return Poll::Ready(Some(Err(Failed::Stream.into())));
             }
         };
         if let Some(data) = frame.data_ref() {
