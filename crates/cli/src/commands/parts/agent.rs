@@ -44,7 +44,7 @@ pub(crate) struct AgentArgs {
     /// Print the shipped policy, and do nothing else
     #[arg(long, exclusive = true)]
     print_policy: bool,
-    /// Serve this custom resource only, <kind>/<namespace|_cluster>/<name> with * for any text; may be repeated
+    /// Serve this custom resource only, KIND/NAMESPACE/NAME (_cluster as the namespace of cluster-scoped ones) with * for any text; may be repeated
     #[arg(long = "allow-plane", value_name = "PATTERN")]
     allow_planes: Vec<PlanePattern>,
     /// Namespace of the agent's own Secrets
